@@ -1,0 +1,5 @@
+//! The audit trail: JSON Lines, hash-chained, one record a line.
+
+mod record;
+
+pub use record::*;

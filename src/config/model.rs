@@ -1,0 +1,209 @@
+//! The checked configuration: what the file means, with every path resolved, every secret loaded and every policy flat.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::policy::{Policy, PoolLimits, Role, Tier};
+
+/// A secret: never shown by `Debug` or `Display` (invariant 8).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself; call it only where it is used up.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A whole checked configuration; replaced as one on reload.
+#[derive(Debug)]
+pub struct Config {
+    /// The file it came from.
+    pub source: PathBuf,
+    /// Where clients connect.
+    pub listen: Listen,
+    /// Where health checks and metrics are served; `None` serves none.
+    pub admin: Option<SocketAddr>,
+    /// The audit trail.
+    pub audit: Audit,
+    /// Databases by name.
+    pub databases: BTreeMap<String, Database>,
+    /// Users by name.
+    pub users: BTreeMap<String, User>,
+    /// The policy of every role on every tier.
+    pub policies: BTreeMap<(Role, Tier), Arc<Policy>>,
+    /// The pool limits of every tier.
+    pub pools: BTreeMap<Tier, PoolLimits>,
+    /// How long a stop waits for sessions to finish.
+    pub drain: Duration,
+}
+
+/// `[listen]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listen {
+    /// Address and port of the Postgres listener.
+    pub address: SocketAddr,
+    /// TLS towards clients.
+    pub tls: Option<ListenTls>,
+    /// Allows plain TCP off loopback.
+    pub insecure: bool,
+    /// Most client connections at once; more are refused with SQLSTATE 53300.
+    pub max_clients: usize,
+    /// Time a client has to finish the start-up and authentication.
+    pub login_timeout: Duration,
+}
+
+/// `tls = { … }` of `[listen]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenTls {
+    /// PEM file of the certificate chain.
+    pub cert: PathBuf,
+    /// PEM file of the private key.
+    pub key: PathBuf,
+    /// PEM file of the CA that signs client certificates; when given, clients may present one, and must be signed by it.
+    pub client_ca: Option<PathBuf>,
+    /// Refuses clients that do not use TLS.
+    pub required: bool,
+}
+
+/// `[audit]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audit {
+    /// The current file; rotated files stand beside it.
+    pub path: PathBuf,
+    /// Size in bytes at which the file is rotated.
+    pub rotate_bytes: u64,
+    /// PKCS#8 PEM file of the ed25519 key that signs checkpoints; without it none are written.
+    pub signing_key: Option<PathBuf>,
+}
+
+/// `[databases.NAME]`
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// The tier that a bare name means.
+    pub default_tier: Tier,
+    /// The tiers it has.
+    pub targets: BTreeMap<Tier, Arc<Target>>,
+}
+
+/// One tier of one database: where it is and how to log in there.
+#[derive(Debug, PartialEq)]
+pub struct Target {
+    /// The database's name in the configuration.
+    pub database: String,
+    /// The tier.
+    pub tier: Tier,
+    /// A second, plain name for clients that dislike `app:prod`.
+    pub alias: Option<String>,
+    /// Host name or address, or the directory of a Unix-domain socket (begins with `/`).
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The database's name on the server.
+    pub dbname: String,
+    /// The role the proxy logs in as.
+    pub user: String,
+    /// Its password; `None` for trust authentication.
+    pub password: Option<Secret>,
+    /// How TLS is used.
+    pub sslmode: SslMode,
+    /// PEM file of the CA for `verify-ca` and `verify-full`; without it the public web CAs are trusted.
+    pub ca: Option<PathBuf>,
+    /// Time allowed for connecting and logging in.
+    pub connect_timeout: Duration,
+}
+
+impl Target {
+    /// `app:prod`
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.database, self.tier)
+    }
+}
+
+/// libpq's `sslmode` (Postgres documentation, "SSL Mode Descriptions"); `allow` is not offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslMode {
+    /// Never TLS.
+    Disable,
+    /// TLS when the server offers it.
+    Prefer,
+    /// TLS, whoever the server is.
+    Require,
+    /// TLS, the certificate signed by the CA.
+    VerifyCa,
+    /// TLS, the certificate signed by the CA and made for this host.
+    VerifyFull,
+}
+
+/// `[users.NAME]`
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Name.
+    pub name: String,
+    /// Role.
+    pub role: Role,
+    /// Postgres's SCRAM verifier (`SCRAM-SHA-256$…`); made when loading, if a cleartext came from `password_env`.
+    pub verifier: Secret,
+}
+
+/// The database and tier that a client's `database` start-up parameter means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookupError {
+    /// No database of that name.
+    UnknownDatabase(String),
+    /// The database has no such tier; holds those it has.
+    UnknownTier {
+        /// Database name.
+        database: String,
+        /// What the client wrote behind the colon.
+        tier: String,
+        /// The tiers that exist.
+        known: Vec<Tier>,
+    },
+}
+
+impl Config {
+    /// Finds the target of `app`, `app:prod` or an alias.
+    pub fn target(&self, name: &str) -> Result<Arc<Target>, LookupError> {
+        let by_alias =
+            self.databases.values().flat_map(|d| d.targets.values()).find(|t| t.alias.as_deref() == Some(name));
+        if let Some(target) = by_alias {
+            return Ok(Arc::clone(target));
+        }
+        let (base, tier) = match name.split_once(':') {
+            Some((base, tier)) => (base, Some(tier)),
+            None => (name, None),
+        };
+        let database = self.databases.get(base).ok_or_else(|| LookupError::UnknownDatabase(base.to_owned()))?;
+        let tier_known = match tier {
+            None => Some(database.default_tier),
+            Some(text) => text.parse().ok(),
+        };
+        tier_known.and_then(|t| database.targets.get(&t)).map(Arc::clone).ok_or_else(|| LookupError::UnknownTier {
+            database: base.to_owned(),
+            tier: tier.unwrap_or_default().to_owned(),
+            known: database.targets.keys().copied().collect(),
+        })
+    }
+
+    /// The policy of a role on a tier. Every pair exists: loading makes them all.
+    pub fn policy(&self, role: Role, tier: Tier) -> Option<Arc<Policy>> {
+        self.policies.get(&(role, tier)).map(Arc::clone)
+    }
+}

@@ -1,0 +1,8 @@
+//! pgbelay, a Postgres wire-protocol safety proxy.
+//!
+//! The modules stand in the order in which data flows through them; see docs/architecture.md.
+
+pub mod audit;
+pub mod config;
+pub mod policy;
+pub mod sql;

@@ -1,0 +1,3 @@
+//! The `pgbelay` program: reads its arguments and calls a command.
+
+fn main() {}

@@ -1,0 +1,174 @@
+//! What was decided of a query text. Only [`super::decide`] makes a [`Permit`].
+
+use std::sync::Arc;
+
+use crate::sql::Script;
+
+/// SQLSTATE codes that the proxy itself answers with (Postgres documentation, appendix A).
+pub mod sqlstate {
+    /// insufficient_privilege: a rule refused the statement.
+    pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    /// read_only_sql_transaction: the session is read-only.
+    pub const READ_ONLY: &str = "25006";
+    /// query_canceled: the statement ran into a time limit or was cancelled.
+    pub const QUERY_CANCELED: &str = "57014";
+    /// idle_session_timeout: the session ran into its limit.
+    pub const SESSION_LIMIT: &str = "57P05";
+    /// too_many_connections: the pool is full, or the proxy is.
+    pub const TOO_MANY_CONNECTIONS: &str = "53300";
+    /// program_limit_exceeded: a row limit.
+    pub const ROW_LIMIT: &str = "54000";
+    /// feature_not_supported by the proxy.
+    pub const NOT_SUPPORTED: &str = "0A000";
+    /// io_error: what cannot be audited is not run.
+    pub const AUDIT_FAILURE: &str = "58030";
+    /// protocol_violation.
+    pub const PROTOCOL_VIOLATION: &str = "08P01";
+    /// invalid_password.
+    pub const INVALID_PASSWORD: &str = "28P01";
+    /// invalid_authorization_specification.
+    pub const INVALID_AUTHORIZATION: &str = "28000";
+    /// invalid_catalog_name: no such database.
+    pub const UNKNOWN_DATABASE: &str = "3D000";
+    /// connection_failure: the upstream was lost.
+    pub const CONNECTION_FAILURE: &str = "08006";
+    /// sqlclient_unable_to_establish_sqlconnection: the upstream cannot be reached.
+    pub const CANNOT_CONNECT: &str = "08001";
+    /// admin_shutdown.
+    pub const ADMIN_SHUTDOWN: &str = "57P01";
+    /// idle_in_transaction_session_timeout.
+    pub const IDLE_IN_TRANSACTION: &str = "25P03";
+    /// in_failed_sql_transaction.
+    pub const FAILED_TRANSACTION: &str = "25P02";
+    /// invalid_sql_statement_name: no such prepared statement.
+    pub const UNKNOWN_STATEMENT: &str = "26000";
+    /// duplicate_prepared_statement.
+    pub const DUPLICATE_STATEMENT: &str = "42P05";
+    /// invalid_cursor_name: no such portal.
+    pub const UNKNOWN_PORTAL: &str = "34000";
+    /// character_not_in_repertoire: the text is not UTF-8.
+    pub const BAD_ENCODING: &str = "22021";
+    /// internal_error.
+    pub const INTERNAL: &str = "XX000";
+}
+
+/// What may happen to a query text as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It may run, as the permit says.
+    Allow(Permit),
+    /// It may run once it is confirmed.
+    Confirm(Denial),
+    /// It may not.
+    Deny(Denial),
+}
+
+/// The right to send one query text upstream. Made by [`super::decide`] alone: nothing else can write its private field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Permit {
+    /// What was judged.
+    pub script: Arc<Script>,
+    /// Stable id of the rule that decided, for the audit record (`default` where none had to).
+    pub rule: RuleId,
+    /// How the statements must be run.
+    pub guards: Guards,
+    /// Warnings to show the client with the answer.
+    pub notices: Vec<Notice>,
+    pub(super) _sealed: Sealed,
+}
+
+/// Keeps [`Permit`] from being made outside this module's parent.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Sealed;
+
+/// How an allowed text must be run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guards {
+    /// Every transaction is READ ONLY on the server.
+    pub read_only: bool,
+    /// The text was not understood: it goes through the extended protocol (one statement only) inside a READ ONLY transaction,
+    /// and the connection's settings count as unknown afterwards.
+    pub single_statement: bool,
+    /// Most rows one of its writes may change.
+    pub max_rows_written: Option<u64>,
+    /// Most rows one of its reads may return.
+    pub max_rows_returned: Option<u64>,
+    /// The intent is on disk before the server sees the text.
+    pub intent: bool,
+    /// The text may leave session state that was not read off it (an opaque function): settings count as unknown afterwards.
+    pub opaque: bool,
+}
+
+impl Guards {
+    /// The word that `explain` and the audit trail use for a permit with these guards.
+    pub fn verdict_name(&self) -> &'static str {
+        if self.read_only {
+            "read_only"
+        } else if self.max_rows_written.is_some() {
+            "guarded"
+        } else {
+            "allow"
+        }
+    }
+}
+
+/// A stable rule id, as documented in docs/policy.md.
+pub type RuleId = &'static str;
+
+/// A refusal, ready to be shown: Postgres's message style (lower case, no full stop; DETAIL and HINT are sentences).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The rule.
+    pub rule: RuleId,
+    /// Which statement of the text (0-based) was refused.
+    pub statement: usize,
+    /// SQLSTATE.
+    pub sqlstate: &'static str,
+    /// Primary message.
+    pub message: String,
+    /// DETAIL: begins with `rule <id>: `.
+    pub detail: String,
+    /// HINT: what to do instead.
+    pub hint: String,
+}
+
+/// A warning that does not stop the statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The rule.
+    pub rule: RuleId,
+    /// Primary message.
+    pub message: String,
+    /// DETAIL.
+    pub detail: String,
+    /// HINT.
+    pub hint: String,
+}
+
+/// What `decide` needs to know of the session; everything else is in the policy.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionView<'a> {
+    /// Name of the database without the tier, for hints (`app`).
+    pub database: &'a str,
+    /// The reason given, if any.
+    pub reason: Option<&'a str>,
+    /// What the server's catalog says of functions.
+    pub catalog: &'a dyn Catalog,
+}
+
+/// What is known of the functions of a database.
+pub trait Catalog: std::fmt::Debug + Send + Sync {
+    /// The worst of all functions of this name that the call could mean.
+    fn function(&self, schema: Option<&str>, name: &str) -> FunctionNature;
+}
+
+/// What a call of a function may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FunctionNature {
+    /// Part of Postgres (pg_catalog), judged by the table of `sql::functions` alone.
+    BuiltIn,
+    /// The database's own, IMMUTABLE or STABLE: cannot write.
+    ReadOnly,
+    /// The database's own and VOLATILE, or not known: may do anything.
+    Opaque,
+}
