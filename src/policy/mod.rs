@@ -1,5 +1,14 @@
 //! The only place where it is decided whether something may run.
 
+mod catalog;
+mod decide;
+mod guards;
+mod limits;
+mod rules;
 mod verdict;
 
+pub use catalog::*;
+pub use decide::*;
+pub use limits::*;
+pub use rules::{RULES, Rule};
 pub use verdict::*;
