@@ -49,7 +49,7 @@ pub struct ConfigErrors(Vec<Problem>);
 impl ConfigErrors {
     /// Sorts the problems by place. `problems` should not be empty.
     pub(super) fn new(mut problems: Vec<Problem>) -> Self {
-        problems.sort_by(|a, b| a.position.cmp(&b.position));
+        problems.sort_by_key(|problem| problem.position);
         Self(problems)
     }
 

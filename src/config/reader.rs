@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
     pub(super) fn finish(&self) -> Result<Vec<Problem>, ConfigErrors> {
         let errors = self.errors.take();
         let mut warnings = self.warnings.take();
-        warnings.sort_by(|a, b| a.position.cmp(&b.position));
+        warnings.sort_by_key(|problem| problem.position);
         if errors.is_empty() { Ok(warnings) } else { Err(ConfigErrors::new(errors)) }
     }
 }
