@@ -7,7 +7,9 @@ use clap::{Parser, Subcommand};
 
 pub mod certs;
 pub mod check;
+pub mod explain;
 pub mod password;
+mod psql_script;
 
 /// A Postgres proxy that refuses harmful statements, keeps each tier's limits and leaves an audit trail.
 ///
@@ -33,6 +35,8 @@ Exit status: 0 done; 1 errors were found; 2 wrong usage.";
 pub enum Command {
     /// Validate a configuration and print what it means for each role and tier
     Check(check::Args),
+    /// Show the verdict on statements, without any database
+    Explain(explain::Args),
     /// Turn a password into the SCRAM verifier that the configuration wants
     Password(password::Args),
     /// Make development certificates, or a key that signs the audit trail
@@ -52,6 +56,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Check(args) => check::run(args),
+            Command::Explain(args) => explain::run(args),
             Command::Password(args) => password::run(args),
             Command::Certs(args) => certs::run(args),
         }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// The statements of a script, one after the other.
 #[derive(Clone, Debug)]
-pub struct PsqlScript<'a> {
+pub(super) struct PsqlScript<'a> {
     text: &'a str,
     at: usize,
     /// psql commands met that would run SQL of their own.
@@ -19,12 +19,12 @@ const RUN_SQL: &[&str] = &["i", "ir", "include", "include_relative", "copy", "ge
 
 impl<'a> PsqlScript<'a> {
     /// Starts at the beginning of a script.
-    pub fn new(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a str) -> Self {
         Self { text, at: 0, unjudged: Vec::new() }
     }
 
     /// The next statement, without its semicolon; `None` at the end.
-    pub fn next_statement(&mut self) -> Option<&'a str> {
+    pub(super) fn next_statement(&mut self) -> Option<&'a str> {
         loop {
             self.skip_blank();
             let start = self.at;
@@ -40,7 +40,7 @@ impl<'a> PsqlScript<'a> {
 
     /// Passes over the data of `COPY … FROM STDIN`, which begins on the next line and ends with a line `\.`. Without such an
     /// end it is taken to be SQL, so that nothing is missed.
-    pub fn skip_copy_data(&mut self) {
+    pub(super) fn skip_copy_data(&mut self) {
         let rest = &self.text[self.at..];
         let Some(data) = rest.find('\n').map(|n| &rest[n + 1..]) else { return };
         let mut offset = self.text.len() - data.len();
@@ -54,7 +54,7 @@ impl<'a> PsqlScript<'a> {
     }
 
     /// psql commands passed over so far that would run SQL which nobody has judged.
-    pub fn unjudged(&self) -> &[&'a str] {
+    pub(super) fn unjudged(&self) -> &[&'a str] {
         &self.unjudged
     }
 
@@ -246,8 +246,14 @@ mod tests {
         assert_eq!(statements("SELECT ';'; SELECT \";\""), ["SELECT ';'", "SELECT \";\""]);
         assert_eq!(statements("SELECT E'\\';' ; SELECT 1"), ["SELECT E'\\';'", "SELECT 1"]);
         assert_eq!(statements("SELECT 'a\\'; SELECT 1"), ["SELECT 'a\\'", "SELECT 1"]);
-        assert_eq!(statements("SELECT $$;$$, $a$ $b$ ; $a$, $1; SELECT 2"), ["SELECT $$;$$, $a$ $b$ ; $a$, $1", "SELECT 2"]);
-        assert_eq!(statements("SELECT 1 -- ;\n; SELECT 2 /* ; /* ; */ */"), ["SELECT 1 -- ;", "SELECT 2 /* ; /* ; */ */"]);
+        assert_eq!(
+            statements("SELECT $$;$$, $a$ $b$ ; $a$, $1; SELECT 2"),
+            ["SELECT $$;$$, $a$ $b$ ; $a$, $1", "SELECT 2"]
+        );
+        assert_eq!(
+            statements("SELECT 1 -- ;\n; SELECT 2 /* ; /* ; */ */"),
+            ["SELECT 1 -- ;", "SELECT 2 /* ; /* ; */ */"]
+        );
         assert_eq!(
             statements("CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); SELECT 3"),
             ["CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2)", "SELECT 3"]
@@ -257,7 +263,8 @@ mod tests {
 
     #[test]
     fn a_body_with_begin_atomic_is_one_statement() {
-        let body = "CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END";
+        let body =
+            "CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END";
         assert_eq!(statements(&format!("{body}; SELECT 3")), [body, "SELECT 3"]);
         assert_eq!(statements("BEGIN; SELECT 1; END; SELECT 2"), ["BEGIN", "SELECT 1", "END", "SELECT 2"]);
     }

@@ -1,10 +1,11 @@
 //! How an allowed statement must be run.
 
 use crate::config::Policy;
+use crate::sql::functions::Category;
 use crate::sql::{Kind, Verb};
 
+use super::Guards;
 use super::rules::Context;
-use super::{Guards, SessionView};
 
 /// What holds for every text of a session, an empty one too.
 pub(super) fn of_session(policy: &Policy) -> Guards {
@@ -184,7 +185,9 @@ fn changes_something(cx: &Context<'_>) -> bool {
         | Kind::TempDdl
         | Kind::Lock
         // Run READ ONLY on the server.
-        | Kind::UnparsedMaybeRead => !facts.writes.is_empty() || !facts.hazards.is_empty() || cx.categories().next().is_some(),
+        | Kind::UnparsedMaybeRead => {
+            !facts.writes.is_empty() || !facts.hazards.is_empty() || cx.categories().any(|(_, category)| leaves_a_trace(category))
+        }
         Kind::Insert
         | Kind::Update
         | Kind::Delete
@@ -204,5 +207,20 @@ fn changes_something(cx: &Context<'_>) -> bool {
         | Kind::Notify
         | Kind::Load
         | Kind::UnparsedMaybeWrite => true,
+    }
+}
+
+/// Whether a function of the table changes more than the session that calls it.
+fn leaves_a_trace(category: Category) -> bool {
+    match category {
+        Category::AdvisoryLock | Category::Settings | Category::Sleep => false,
+        Category::ProcessControl
+        | Category::Files
+        | Category::OtherConnection
+        | Category::Replication
+        | Category::RunsSql
+        | Category::LargeObject
+        | Category::Notification
+        | Category::Sequence => true,
     }
 }

@@ -197,7 +197,8 @@ mod tests {
 
     #[test]
     fn limits_are_printed_as_postgres_prints_them() {
-        for (ms, text) in [(120_000, "2min"), (1_500, "1500ms"), (30_000, "30s"), (3_600_000, "1h"), (86_400_000, "1d")] {
+        for (ms, text) in [(120_000, "2min"), (1_500, "1500ms"), (30_000, "30s"), (3_600_000, "1h"), (86_400_000, "1d")]
+        {
             assert_eq!(in_postgres_units(ms), text);
         }
     }

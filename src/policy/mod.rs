@@ -7,8 +7,12 @@ mod limits;
 mod rules;
 mod verdict;
 
+#[cfg(test)]
+mod tests;
+
 pub use catalog::*;
 pub use decide::*;
 pub use limits::*;
+pub(crate) use rules::qualified;
 pub use rules::{RULES, Rule};
 pub use verdict::*;

@@ -7,10 +7,7 @@ use crate::sql::Kind;
 pub(super) fn block(cx: &Context<'_>) -> Option<Finding> {
     let action = cx.policy.code_block;
     let (why, hint) = match cx.facts().kind {
-        Kind::Do => (
-            "what the block does cannot be read off its text",
-            "Send the statements of the block one by one",
-        ),
+        Kind::Do => ("what the block does cannot be read off its text", "Send the statements of the block one by one"),
         Kind::TwoPhase => (
             "a prepared transaction outlives its session and holds its locks until somebody ends it",
             "End the transaction with COMMIT",

@@ -113,11 +113,6 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The key that changes what a rule does for this role on this tier.
-    pub(super) fn config_key(&self, key: &str) -> String {
-        format!("{key} in [roles.{}.{}]", self.policy.role, self.policy.tier)
-    }
-
     /// The statement's command tag, or words for it where it could not be parsed.
     pub(super) fn tag(&self) -> &'a str {
         match self.facts().kind {
@@ -133,7 +128,7 @@ pub(in crate::policy) fn category(name: &Name) -> Option<Category> {
 }
 
 /// A name as people write it.
-pub(super) fn display(name: &Name) -> String {
+pub(crate) fn qualified(name: &Name) -> String {
     match &name.schema {
         Some(schema) => format!("{schema}.{}", name.name),
         None => name.name.clone(),

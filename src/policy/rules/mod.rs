@@ -12,6 +12,7 @@ mod text;
 mod unbounded;
 mod unparsed;
 
+pub(crate) use context::qualified;
 pub(super) use context::{Context, Finding};
 
 use super::{RuleId, sqlstate};

@@ -4,9 +4,9 @@
 //! well for a better message, and because READ ONLY stops neither VACUUM, LOCK TABLE and NOTIFY nor a procedure that commits
 //! (Postgres documentation, SET TRANSACTION).
 
-use super::context::{Context, Finding, category};
-use crate::policy::rules::settings::is_true;
-use crate::sql::functions::Category;
+use super::context::{Context, Finding};
+use super::functions::writes;
+use super::settings::is_true;
 use crate::sql::{AccessMode, Effect, Facts, Kind, Lock, SettingValue};
 
 /// `read-only-tier`
@@ -15,7 +15,7 @@ pub(super) fn tier(cx: &Context<'_>) -> Option<Finding> {
         return None;
     }
     let facts = cx.facts();
-    let what = changing_statement(facts).or_else(|| changing_function(facts))?;
+    let what = changing_statement(facts).or_else(|| changing_function(cx))?;
     let hint = match cx.elsewhere() {
         Some(place) => format!("Use a user whose role may write on {}, or do it on {place}.", cx.policy.tier),
         None => format!("Use a user whose role may write on {}.", cx.policy.tier),
@@ -76,6 +76,10 @@ fn changing_statement(facts: &Facts) -> Option<String> {
         | Kind::UnparsedMaybeRead
         | Kind::UnparsedMaybeWrite => None,
     }
+}
+
+fn changing_function(cx: &Context<'_>) -> Option<String> {
+    cx.categories().find_map(|(call, category)| Some(format!("{} with {}", writes(category)?, call.name.name)))
 }
 
 fn changes_or_blocks(lock: &Lock) -> bool {

@@ -1,6 +1,6 @@
 //! Statements that change the schema, roles, the cluster, or what lies beneath them.
 
-use super::context::{Context, Finding, display};
+use super::context::{Context, Finding, qualified};
 use super::reason::is_catalog;
 use crate::sql::{Kind, Verb};
 
@@ -13,7 +13,7 @@ pub(super) fn truncate_drop(cx: &Context<'_>) -> Option<Finding> {
         return Finding::of(
             action,
             format!("TRUNCATE {}", cx.phrase(action)),
-            format!("every row of {} would be removed", display(&write.table)),
+            format!("every row of {} would be removed", qualified(&write.table)),
             cx.hint_or_elsewhere("Delete the rows that must go, with a WHERE"),
         );
     }
@@ -98,7 +98,7 @@ pub(super) fn system_catalog(cx: &Context<'_>) -> Option<Finding> {
     };
     Finding::of(
         action,
-        format!("{} of {} {}", write.verb.as_str(), display(&write.table), cx.phrase(action)),
+        format!("{} of {} {}", write.verb.as_str(), qualified(&write.table), cx.phrase(action)),
         "it changes the system catalog or the settings behind the server's back",
         cx.hint_or_elsewhere(hint),
     )

@@ -7,8 +7,7 @@ use crate::sql::{Effect, SettingValue};
 /// Settings of the proxy's own that a session may change.
 const SETTABLE: &[&str] = &["pgbelay.reason", "pgbelay.confirm"];
 /// Those that it may look at.
-const SHOWABLE: &[&str] =
-    &["pgbelay.reason", "pgbelay.confirm", "pgbelay.tier", "pgbelay.session", "pgbelay.limits"];
+const SHOWABLE: &[&str] = &["pgbelay.reason", "pgbelay.confirm", "pgbelay.tier", "pgbelay.session", "pgbelay.limits"];
 
 /// What a statement does to one setting.
 #[derive(Clone, Copy, Debug)]
@@ -151,13 +150,70 @@ fn is_false(text: &str) -> bool {
 /// encodings (Postgres documentation, "Supported Character Sets"). Names are compared as Postgres does, letters and digits only.
 fn is_safe_encoding(name: &str) -> bool {
     const SAFE: &[&str] = &[
-        "abc", "alt", "euccn", "eucjis2004", "eucjp", "euckr", "euctw", "iso88591", "iso885910", "iso885913", "iso885914",
-        "iso885915", "iso885916", "iso88592", "iso88593", "iso88594", "iso88595", "iso88596", "iso88597", "iso88598",
-        "iso88599", "koi8", "koi8r", "koi8u", "latin1", "latin10", "latin2", "latin3", "latin4", "latin5", "latin6",
-        "latin7", "latin8", "latin9", "muleinternal", "sqlascii", "tcvn", "tcvn5712", "unicode", "utf8", "vscii", "win",
-        "win1250", "win1251", "win1252", "win1253", "win1254", "win1255", "win1256", "win1257", "win1258", "win866",
-        "win874", "windows1250", "windows1251", "windows1252", "windows1253", "windows1254", "windows1255",
-        "windows1256", "windows1257", "windows1258", "windows866", "windows874",
+        "abc",
+        "alt",
+        "euccn",
+        "eucjis2004",
+        "eucjp",
+        "euckr",
+        "euctw",
+        "iso88591",
+        "iso885910",
+        "iso885913",
+        "iso885914",
+        "iso885915",
+        "iso885916",
+        "iso88592",
+        "iso88593",
+        "iso88594",
+        "iso88595",
+        "iso88596",
+        "iso88597",
+        "iso88598",
+        "iso88599",
+        "koi8",
+        "koi8r",
+        "koi8u",
+        "latin1",
+        "latin10",
+        "latin2",
+        "latin3",
+        "latin4",
+        "latin5",
+        "latin6",
+        "latin7",
+        "latin8",
+        "latin9",
+        "muleinternal",
+        "sqlascii",
+        "tcvn",
+        "tcvn5712",
+        "unicode",
+        "utf8",
+        "vscii",
+        "win",
+        "win1250",
+        "win1251",
+        "win1252",
+        "win1253",
+        "win1254",
+        "win1255",
+        "win1256",
+        "win1257",
+        "win1258",
+        "win866",
+        "win874",
+        "windows1250",
+        "windows1251",
+        "windows1252",
+        "windows1253",
+        "windows1254",
+        "windows1255",
+        "windows1256",
+        "windows1257",
+        "windows1258",
+        "windows866",
+        "windows874",
     ];
     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     SAFE.contains(&plain.as_str())
@@ -255,10 +311,29 @@ mod tests {
 
     #[test]
     fn encodings_are_compared_as_postgres_does() {
-        for safe in ["UTF8", "utf-8", "'UTF8'", "Unicode", "SQL_ASCII", "LATIN1", "ISO-8859-15", "EUC_JIS_2004", "Windows-1252"] {
+        for safe in
+            ["UTF8", "utf-8", "'UTF8'", "Unicode", "SQL_ASCII", "LATIN1", "ISO-8859-15", "EUC_JIS_2004", "Windows-1252"]
+        {
             assert!(is_safe_encoding(safe), "{safe}");
         }
-        for trap in ["SJIS", "Shift_JIS", "mskanji", "WIN932", "Windows932", "BIG5", "WIN950", "GBK", "WIN936", "GB18030", "UHC", "WIN949", "JOHAB", "SHIFT_JIS_2004", "", "nonsense"] {
+        for trap in [
+            "SJIS",
+            "Shift_JIS",
+            "mskanji",
+            "WIN932",
+            "Windows932",
+            "BIG5",
+            "WIN950",
+            "GBK",
+            "WIN936",
+            "GB18030",
+            "UHC",
+            "WIN949",
+            "JOHAB",
+            "SHIFT_JIS_2004",
+            "",
+            "nonsense",
+        ] {
             assert!(!is_safe_encoding(trap), "{trap}");
         }
     }

@@ -7,10 +7,7 @@ use crate::sql::Hazard;
 pub(super) fn trap(cx: &Context<'_>) -> Option<Finding> {
     let why = cx.facts().hazards.iter().find_map(|hazard| match hazard {
         Hazard::TextTrap(why) => Some(*why),
-        Hazard::ServerFile
-        | Hazard::ServerProgram
-        | Hazard::OtherConnection
-        | Hazard::UnicodeIdentifier => None,
+        Hazard::ServerFile | Hazard::ServerProgram | Hazard::OtherConnection | Hazard::UnicodeIdentifier => None,
     })?;
     Finding::deny(
         "the statement's text cannot be judged safely",

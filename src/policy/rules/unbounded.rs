@@ -1,13 +1,13 @@
 //! Writes whose predicate does not restrict them.
 
-use super::context::{Context, Finding, display};
+use super::context::{Context, Finding, qualified};
 use crate::sql::{Boundedness, Verb};
 
 /// `unbounded-write`
 pub(super) fn write(cx: &Context<'_>) -> Option<Finding> {
     let action = cx.policy.unbounded_write;
     let (write, why) = cx.facts().writes.iter().find_map(|write| {
-        let table = display(&write.table);
+        let table = qualified(&write.table);
         let why = match &write.bound {
             Boundedness::NotApplicable | Boundedness::Bounded => return None,
             Boundedness::Missing => match write.verb {
@@ -21,7 +21,10 @@ pub(super) fn write(cx: &Context<'_>) -> Option<Finding> {
                 format!("the predicate \"{}\" is always true for {table}", shortened(text))
             }
             Boundedness::NotOnTarget(text) => {
-                format!("the predicate \"{}\" names no column of {table}, so it does not choose among its rows", shortened(text))
+                format!(
+                    "the predicate \"{}\" names no column of {table}, so it does not choose among its rows",
+                    shortened(text)
+                )
             }
         };
         Some((write, why))
