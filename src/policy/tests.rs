@@ -282,7 +282,10 @@ fn dangerous_functions_follow_the_policy_except_in_read_only_sessions() {
     let kill = || calling("pg_terminate_backend");
     assert_eq!(denied_by(&service(), vec![kill()]), Some("dangerous-function"));
     assert_eq!(denied_by(&default_policy(Role::Service, Tier::Int), vec![kill()]), None);
-    assert_eq!(denied_by(&default_policy(Role::Auditor, Tier::Int), vec![kill()]), Some("dangerous-function"));
+    let auditor = default_policy(Role::Auditor, Tier::Int);
+    assert_eq!(denied_by(&auditor, vec![kill()]), Some("dangerous-function"));
+    let to_file = Facts { hazards: vec![Hazard::ServerFile], ..facts(Kind::CopyTo, "COPY") };
+    assert_eq!(denied_by(&auditor, vec![to_file]), Some("server-file"));
 }
 
 #[test]

@@ -69,6 +69,12 @@ impl<'a> Context<'a> {
         self.policy.is_guarded() || self.policy.is_read_only()
     }
 
+    /// What is done about what reaches beyond the data. READ ONLY on the server stops none of it, so that a read-only session
+    /// may not do it whatever the key says.
+    pub(super) fn dangerous(&self) -> Action {
+        if self.policy.is_read_only() { Action::Deny } else { self.policy.dangerous }
+    }
+
     /// The calls of functions that may do anything.
     pub(in crate::policy) fn opaque_calls(&self) -> impl Iterator<Item = &'a Call> + use<'a> {
         let catalog = self.view.catalog;

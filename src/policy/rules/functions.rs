@@ -1,14 +1,13 @@
 //! Functions: Postgres's own that reach beyond the data, and the database's own that may do anything.
 
 use super::context::{Context, Finding, qualified};
-use crate::config::{Action, Role};
+use crate::config::Role;
 use crate::sql::functions::Category;
 use crate::sql::{Effect, Kind};
 
 /// `dangerous-function`
 pub(super) fn dangerous(cx: &Context<'_>) -> Option<Finding> {
-    // READ ONLY on the server stops none of these, so a read-only session may not call them, whatever the key says.
-    let action = if cx.policy.is_read_only() { Action::Deny } else { cx.policy.dangerous };
+    let action = cx.dangerous();
     let (call, why) = cx.categories().find_map(|(call, category)| Some((call, danger(category)?)))?;
     Finding::of(
         action,

@@ -44,6 +44,6 @@ pub(super) fn other_connection(cx: &Context<'_>) -> Option<Finding> {
 }
 
 fn reaching(cx: &Context<'_>, what: &str, why: &str, hint: &str) -> Option<Finding> {
-    let action = cx.policy.dangerous;
+    let action = cx.dangerous();
     Finding::of(action, format!("{} {what} {}", cx.tag(), cx.phrase(action)), why, cx.hint_or_elsewhere(hint))
 }
