@@ -3,6 +3,8 @@
 //! Sessions are static here: each step is judged on its own, a reason is given, and the functions of tests/corpus/schema.sql
 //! are opaque.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // Tests may fail loudly.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! `pgbelay explain` as people and CI run it.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // Tests may fail loudly.
+
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 

@@ -1,6 +1,8 @@
 //! docs/policy.md is true: it has a section for every rule, in the order in which they are asked, and its examples are judged as
 //! it says.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // Tests may fail loudly.
+
 use std::sync::Arc;
 
 use pgbelay::config::{Role, Tier, default_policy};

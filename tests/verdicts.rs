@@ -4,6 +4,8 @@
 //! `verdict: confirm`, and `message`, `detail`, `hint`, `sqlstate`, parts that must be found; in `allow/` also `verdict` (`allow`,
 //! `guarded`, `read_only`) and `notice`, the rule of a notice.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // Tests may fail loudly.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

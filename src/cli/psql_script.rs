@@ -31,7 +31,7 @@ impl<'a> PsqlScript<'a> {
             if start >= self.text.len() {
                 return None;
             }
-            let statement = &self.text[self.to_end_of_statement(start)];
+            let statement = &self.text[self.scan_statement(start)];
             if !statement.trim().is_empty() {
                 return Some(statement);
             }
@@ -87,7 +87,7 @@ impl<'a> PsqlScript<'a> {
         self.at = end;
     }
 
-    fn to_end_of_statement(&mut self, start: usize) -> Range<usize> {
+    fn scan_statement(&mut self, start: usize) -> Range<usize> {
         let bytes = self.text.as_bytes();
         let mut parentheses = 0_usize;
         let mut blocks = Blocks::default();
