@@ -98,8 +98,8 @@ fn read_target(database: &str, tier: Tier, section: &Section<'_>, aliases: &mut 
         let sslmode = url.sslmode.as_str();
         reader.warn(&at.place, format!("is not used with sslmode={sslmode}; use sslmode=verify-full"));
     }
-    let may_be_plain = matches!(url.sslmode, SslMode::Disable | SslMode::Prefer);
-    if tier.is_guarded() && may_be_plain && !url.is_local() {
+    // sslmode=disable is somebody's decision; prefer gives way without a word.
+    if tier.is_guarded() && url.sslmode == SslMode::Prefer && !url.is_local() {
         reader.warn(&place, "may talk to the database in plain TCP; use sslmode=verify-full");
     }
     let UpstreamUrl { user, host, port, dbname, sslmode } = url;
