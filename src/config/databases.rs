@@ -51,13 +51,11 @@ fn read_database(name: &str, section: Section<'_>, aliases: &mut Vec<At<String>>
         if of_tier.is_present() {
             tiers.push(tier);
             targets.extend(target.map(|target| (tier, Arc::new(target))));
-            of_tier.refuse_unknown();
         }
     }
     let is_default_wrong = section.has("default_tier") && default_tier.is_none();
     let place = default_tier.as_ref().map_or_else(|| section.place.clone(), |at| at.place.clone());
     let given = default_tier.map(|at| at.value);
-    section.refuse_unknown();
 
     let known = tiers.iter().map(|tier| tier.as_str()).collect::<Vec<_>>().join(", ");
     let default_tier = given.unwrap_or(Tier::Int);

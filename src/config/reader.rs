@@ -231,8 +231,25 @@ impl<'a> Section<'a> {
         names.into_iter().map(|name| (name.clone(), self.named(&name, "NAME"))).collect()
     }
 
-    /// Refuses every key that was not asked for.
-    pub(super) fn refuse_unknown(&self) {
+    fn ask(&self, key: &str, placeholder: &str) {
+        self.asked.borrow_mut().push(key.to_owned());
+        self.reader.keys.borrow_mut().insert(join(&self.pattern, placeholder));
+    }
+
+    fn find(&self, key: &str) -> Option<(Range<usize>, &'a DeValue<'a>, Place)> {
+        let (found, value) = self.table?.iter().find(|(k, _)| k.get_ref().as_ref() == key)?;
+        let place = Place { key: join(&self.place.key, key), offset: Some(value.span().start) };
+        Some((found.span(), value.get_ref(), place))
+    }
+
+    fn place_of(&self, key: &str) -> Place {
+        Place { key: join(&self.place.key, key), offset: self.place.offset }
+    }
+}
+
+impl Drop for Section<'_> {
+    /// Refuses every key that was not asked for. Here, so that no section can forget it.
+    fn drop(&mut self) {
         let (asked, refused) = (self.asked.borrow(), self.refused.borrow());
         for (key, _) in self.table.into_iter().flatten() {
             let name = key.get_ref().as_ref();
@@ -248,21 +265,6 @@ impl<'a> Section<'a> {
             let hint = nearest(name, &asked).map_or_else(known, |near| format!("did you mean \"{near}\"?"));
             self.reader.error(&place, format!("unknown key; {hint}"));
         }
-    }
-
-    fn ask(&self, key: &str, placeholder: &str) {
-        self.asked.borrow_mut().push(key.to_owned());
-        self.reader.keys.borrow_mut().insert(join(&self.pattern, placeholder));
-    }
-
-    fn find(&self, key: &str) -> Option<(Range<usize>, &'a DeValue<'a>, Place)> {
-        let (found, value) = self.table?.iter().find(|(k, _)| k.get_ref().as_ref() == key)?;
-        let place = Place { key: join(&self.place.key, key), offset: Some(value.span().start) };
-        Some((found.span(), value.get_ref(), place))
-    }
-
-    fn place_of(&self, key: &str) -> Place {
-        Place { key: join(&self.place.key, key), offset: self.place.offset }
     }
 }
 
