@@ -1,5 +1,6 @@
 //! `pgbelay certs`: certificates for development, and the key that signs audit checkpoints.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, PKCS_ED25519,
 };
+use ring::rand::SystemRandom;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 
 /// Arguments of `pgbelay certs`.
 #[derive(clap::Args, Debug)]
@@ -54,6 +57,8 @@ enum CertsError {
     Write { path: PathBuf, source: io::Error },
     #[error("the certificates cannot be made: {0}; check the names given by --host and --client")]
     Make(#[from] rcgen::Error),
+    #[error("the system gave no random numbers; try again")]
+    Random,
 }
 
 fn exist(paths: &[PathBuf]) -> String {
@@ -69,7 +74,8 @@ pub fn run(args: Args) -> ExitCode {
             for path in written {
                 eprintln!("wrote {}", path.display());
             }
-            print!("{}", usage(&args));
+            // A closed pipe does not undo what was written.
+            let _ = io::stdout().write_all(usage(&args).as_bytes());
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -96,8 +102,13 @@ impl PemFile {
     }
 }
 
+/// An ed25519 key in PKCS#8's first version, which OpenSSL reads too; the one ring writes it does not.
 fn audit_key() -> Result<Vec<PemFile>, CertsError> {
-    let key = KeyPair::generate_for(&PKCS_ED25519)?;
+    /// All of the encoding but the 32 bytes of the key (RFC 8410, section 7).
+    const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    let seed = ring::rand::generate::<[u8; 32]>(&SystemRandom::new()).map_err(|_| CertsError::Random)?.expose();
+    let der = PrivatePkcs8KeyDer::from([&PKCS8_PREFIX[..], &seed].concat());
+    let key = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ED25519)?;
     Ok(vec![PemFile::secret("audit.key", key.serialize_pem()), PemFile::public("audit.pub", key.public_key_pem())])
 }
 
@@ -123,7 +134,7 @@ fn certificates(hosts: &[String], clients: &[String], now: DateTime<Utc>) -> Res
     let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
     names.extend(hosts.iter().filter(|host| !["localhost", "127.0.0.1", "::1"].contains(&host.as_str())).cloned());
     leaf("server", &names, ExtendedKeyUsagePurpose::ServerAuth)?;
-    for client in clients {
+    for client in clients.iter().collect::<BTreeSet<_>>() {
         leaf(client, &[], ExtendedKeyUsagePurpose::ClientAuth)?;
     }
     Ok(files)

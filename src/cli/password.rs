@@ -1,6 +1,6 @@
 //! `pgbelay password`: a password in, its SCRAM verifier out.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
 use crate::config::{Secret, scram_verifier};
@@ -29,14 +29,18 @@ pub fn run(_args: Args) -> ExitCode {
             if password.expose().is_empty() {
                 eprintln!("warning: the password is empty; anybody who guesses that can log in");
             }
-            println!("{}", scram_verifier(password.expose()).expose());
-            ExitCode::SUCCESS
+            match writeln!(io::stdout(), "{}", scram_verifier(password.expose()).expose()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&format!("the verifier cannot be printed: {error}")),
+            }
         }
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::FAILURE
-        }
+        Err(message) => fail(&message),
     }
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::FAILURE
 }
 
 fn ask_twice() -> Result<Secret, String> {

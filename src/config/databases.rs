@@ -51,13 +51,11 @@ fn read_database(name: &str, section: Section<'_>, aliases: &mut Vec<At<String>>
         if of_tier.is_present() {
             tiers.push(tier);
             targets.extend(target.map(|target| (tier, Arc::new(target))));
-            of_tier.refuse_unknown();
         }
     }
     let is_default_wrong = section.has("default_tier") && default_tier.is_none();
     let place = default_tier.as_ref().map_or_else(|| section.place.clone(), |at| at.place.clone());
     let given = default_tier.map(|at| at.value);
-    section.refuse_unknown();
 
     let known = tiers.iter().map(|tier| tier.as_str()).collect::<Vec<_>>().join(", ");
     let default_tier = given.unwrap_or(Tier::Int);
@@ -98,8 +96,8 @@ fn read_target(database: &str, tier: Tier, section: &Section<'_>, aliases: &mut 
         let sslmode = url.sslmode.as_str();
         reader.warn(&at.place, format!("is not used with sslmode={sslmode}; use sslmode=verify-full"));
     }
-    let may_be_plain = matches!(url.sslmode, SslMode::Disable | SslMode::Prefer);
-    if tier.is_guarded() && may_be_plain && !url.is_local() {
+    // sslmode=disable is somebody's decision; prefer gives way without a word.
+    if tier.is_guarded() && url.sslmode == SslMode::Prefer && !url.is_local() {
         reader.warn(&place, "may talk to the database in plain TCP; use sslmode=verify-full");
     }
     let UpstreamUrl { user, host, port, dbname, sslmode } = url;

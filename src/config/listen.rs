@@ -47,7 +47,6 @@ pub(super) fn read_listen(root: &Section<'_>) -> (Listen, Duration) {
     if let Some(insecure) = insecure.filter(|at| at.value && (on_loopback || !is_plain)) {
         reader.warn(&insecure.place, "has no effect: clients are on loopback or must use TLS; leave it out");
     }
-    section.refuse_unknown();
 
     let listen = Listen {
         address: address.map_or(DEFAULT_ADDRESS, |at| at.value),
@@ -73,7 +72,6 @@ fn read_tls(section: &Section<'_>) -> Option<ListenTls> {
     if section.reader.reads_files() {
         check_tls_files(section, cert.as_ref(), key.as_ref(), client_ca.as_ref());
     }
-    section.refuse_unknown();
     Some(ListenTls {
         cert: cert?.value,
         key: key?.value,
@@ -106,7 +104,6 @@ fn check_tls_files(
 pub(super) fn read_admin(root: &Section<'_>, listen: SocketAddr) -> Option<SocketAddr> {
     let section = root.table("admin");
     let admin = section.require("address", "write address = \"127.0.0.1:9632\", or leave [admin] out", address);
-    section.refuse_unknown();
     let admin = admin?;
     let same_port = admin.value.port() == listen.port() && listen.port() != 0;
     let (a, b) = (admin.value.ip(), listen.ip());
@@ -126,7 +123,6 @@ pub(super) fn read_audit(root: &Section<'_>) -> Audit {
     let path = section.require("path", "name the audit file, as in path = \"logs/audit.jsonl\"", text);
     let rotate_size = section.get("rotate_size", bytes);
     let signing_key = section.get("signing_key", text).map(|at| at.map(|path| reader.resolve(&path)));
-    section.refuse_unknown();
     if let Some(at) = rotate_size.as_ref().filter(|at| at.value < LEAST_ROTATE_BYTES) {
         reader.error(&at.place, "must be at least \"1KiB\"");
     }

@@ -93,6 +93,5 @@ fn read_sections(root: &Section<'_>) -> Config {
     let databases = databases::read(root);
     let users = users::read(root);
     let (policies, pools) = tiers::read(root);
-    root.refuse_unknown();
     Config { source: Default::default(), listen, admin, audit, databases, users, policies, pools, drain }
 }

@@ -24,11 +24,11 @@ pub(super) enum Surroundings<'a> {
     TextOnly,
 }
 
-/// Where a value stands.
+/// Where a value stands: its dotted key and byte offset; no offset for what the file does not have.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) key: String,
-    offset: usize,
+    offset: Option<usize>,
 }
 
 /// A value and where it stands, for checks that come later.
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
             return Ok(root.into_inner());
         }
         for error in errors {
-            let offset = error.span().map_or(0, |span| span.start);
+            let offset = error.span().map(|span| span.start);
             self.error(&Place { key: String::new(), offset }, format!("not valid TOML: {}", error.message()));
         }
         Err(ConfigErrors::new(self.errors.take()))
@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         Section {
             reader: self,
             table: Some(table),
-            place: Place { key: String::new(), offset: 0 },
+            place: Place { key: String::new(), offset: None },
             pattern: String::new(),
             asked: RefCell::default(),
             refused: RefCell::default(),
@@ -99,11 +99,11 @@ impl<'a> Reader<'a> {
     }
 
     fn problem(&self, place: &Place, message: String) -> Problem {
-        let before = self.text.get(..place.offset).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
-        let line = before.matches('\n').count() + 1;
-        let column = before[line_start..].chars().count() + 1;
-        Problem { file: self.file.to_owned(), position: Some((line, column)), key: place.key.clone(), message }
+        let position = place.offset.and_then(|offset| self.text.get(..offset)).map(|before| {
+            let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+            (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        });
+        Problem { file: self.file.to_owned(), position, key: place.key.clone(), message }
     }
 
     /// Whether files may be read.
@@ -213,7 +213,7 @@ impl<'a> Section<'a> {
             }
         });
         // The header's key, not the first value, is where a missing key is reported.
-        let place = table.as_ref().map_or(place.clone(), |(span, _)| Place { offset: span.start, ..place });
+        let place = table.as_ref().map_or(place.clone(), |(span, _)| Place { offset: Some(span.start), ..place });
         Section {
             reader: self.reader,
             table: table.map(|(_, table)| table),
@@ -231,15 +231,32 @@ impl<'a> Section<'a> {
         names.into_iter().map(|name| (name.clone(), self.named(&name, "NAME"))).collect()
     }
 
-    /// Refuses every key that was not asked for.
-    pub(super) fn refuse_unknown(&self) {
+    fn ask(&self, key: &str, placeholder: &str) {
+        self.asked.borrow_mut().push(key.to_owned());
+        self.reader.keys.borrow_mut().insert(join(&self.pattern, placeholder));
+    }
+
+    fn find(&self, key: &str) -> Option<(Range<usize>, &'a DeValue<'a>, Place)> {
+        let (found, value) = self.table?.iter().find(|(k, _)| k.get_ref().as_ref() == key)?;
+        let place = Place { key: join(&self.place.key, key), offset: Some(value.span().start) };
+        Some((found.span(), value.get_ref(), place))
+    }
+
+    fn place_of(&self, key: &str) -> Place {
+        Place { key: join(&self.place.key, key), offset: self.place.offset }
+    }
+}
+
+impl Drop for Section<'_> {
+    /// Refuses every key that was not asked for. Here, so that no section can forget it.
+    fn drop(&mut self) {
         let (asked, refused) = (self.asked.borrow(), self.refused.borrow());
         for (key, _) in self.table.into_iter().flatten() {
             let name = key.get_ref().as_ref();
             if asked.iter().chain(refused.iter()).any(|known| known == name) {
                 continue;
             }
-            let place = Place { key: join(&self.place.key, name), offset: key.span().start };
+            let place = Place { key: join(&self.place.key, name), offset: Some(key.span().start) };
             let known = || {
                 let mut known: Vec<&str> = asked.iter().map(String::as_str).collect();
                 known.sort_unstable();
@@ -248,21 +265,6 @@ impl<'a> Section<'a> {
             let hint = nearest(name, &asked).map_or_else(known, |near| format!("did you mean \"{near}\"?"));
             self.reader.error(&place, format!("unknown key; {hint}"));
         }
-    }
-
-    fn ask(&self, key: &str, placeholder: &str) {
-        self.asked.borrow_mut().push(key.to_owned());
-        self.reader.keys.borrow_mut().insert(join(&self.pattern, placeholder));
-    }
-
-    fn find(&self, key: &str) -> Option<(Range<usize>, &'a DeValue<'a>, Place)> {
-        let (found, value) = self.table?.iter().find(|(k, _)| k.get_ref().as_ref() == key)?;
-        let place = Place { key: join(&self.place.key, key), offset: value.span().start };
-        Some((found.span(), value.get_ref(), place))
-    }
-
-    fn place_of(&self, key: &str) -> Place {
-        Place { key: join(&self.place.key, key), offset: self.place.offset }
     }
 }
 

@@ -25,9 +25,7 @@ pub(super) fn read(root: &Section<'_>) -> (Policies, BTreeMap<Tier, PoolLimits>)
         let section = tiers.named(tier.as_str(), "TIER");
         by_tier.insert(tier, Overrides::read(&section));
         pools.insert(tier, read_pool(&section.table("pool"), tier));
-        section.refuse_unknown();
     }
-    tiers.refuse_unknown();
 
     let roles = root.table("roles");
     let mut policies = Policies::new();
@@ -37,7 +35,6 @@ pub(super) fn read(root: &Section<'_>) -> (Policies, BTreeMap<Tier, PoolLimits>)
             let section = of_role.named(tier.as_str(), "TIER");
             let of_role_and_tier = Overrides::read(&section);
             section.refuse("pool", "is shared by all roles; set it in [tiers.TIER]");
-            section.refuse_unknown();
 
             let mut policy = default_policy(role, tier);
             if let Some(of_tier) = by_tier.get(&tier) {
@@ -46,9 +43,7 @@ pub(super) fn read(root: &Section<'_>) -> (Policies, BTreeMap<Tier, PoolLimits>)
             of_role_and_tier.apply(&mut policy);
             policies.insert((role, tier), Arc::new(policy));
         }
-        of_role.refuse_unknown();
     }
-    roles.refuse_unknown();
     (policies, pools)
 }
 

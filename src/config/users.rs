@@ -25,7 +25,6 @@ fn read_user(name: String, section: Section<'_>) -> Option<User> {
     let roles = Role::ALL.map(Role::as_str).join(", ");
     let role = section.require("role", &format!("use one of: {roles}"), choice::<Role>);
     let verifier = read_verifier(&section);
-    section.refuse_unknown();
     Some(User { name, role: role?.value, verifier: verifier? })
 }
 

@@ -51,8 +51,7 @@ pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
 
 /// Rows: a whole number.
 pub(super) fn rows(value: &DeValue<'_>) -> Result<u64, String> {
-    number(value, 0, i64::MAX as u64)
-        .and_then(|rows| if rows == 0 { Err("must be more than 0".to_owned()) } else { Ok(rows) })
+    number(value, 1, i64::MAX as u64).map_err(|_| "must be a whole number of rows above 0".to_owned())
 }
 
 /// Bytes: `"256MiB"`, or a whole number of bytes.
