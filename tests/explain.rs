@@ -99,7 +99,8 @@ fn a_configuration_changes_the_policy_and_names_the_database() {
     let file = folder.path().join("pgbelay.toml");
     let text = "[listen]\naddress = \"127.0.0.1:6432\"\n[audit]\npath = \"audit.jsonl\"\n[databases.shop]\n\
                 default_tier = \"stg\"\nstg = { url = \"postgres://app@127.0.0.1/shop_stg\" }\n\
-                prod = { url = \"postgres://app@127.0.0.1/shop\" }\n[roles.service.prod]\ntruncate_drop = \"confirm\"\n";
+                prod = { url = \"postgres://app@127.0.0.1/shop\" }\n[users.worker]\nrole = \"service\"\n\
+                password_env = \"NOT_SET\"\n[roles.service.prod]\ntruncate_drop = \"confirm\"\n";
     std::fs::write(&file, text).unwrap();
     let config = file.to_str().unwrap();
     let judged = |database: &str, sql: &str| {
