@@ -63,6 +63,15 @@ fn json_has_a_line_a_statement_with_every_key() {
 }
 
 #[test]
+fn an_argument_is_one_query_string_and_a_script_is_not() {
+    let sql = "SELECT touch(1); COMMIT; SELECT touch(1)";
+    let arguments = ["--tier", "prod", "--role", "engineer", "--json"];
+    let together = explain(&[&arguments[..], &[sql]].concat(), "");
+    assert_eq!(rows(&together)[1]["rule"], "read-only-escape");
+    assert_eq!(explain(&arguments, sql).status.code(), Some(0));
+}
+
+#[test]
 fn a_confirmation_is_no_denial() {
     let output = explain(&["--tier", "stg", "--role", "engineer", "--json", "TRUNCATE email_drafts"], "");
     assert_eq!(output.status.code(), Some(0));
