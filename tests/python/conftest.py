@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support.cluster import Cluster  # noqa: E402
 from support.proxy import DIRECT, endpoint  # noqa: E402
+from support.sessions import LOGINS  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
@@ -48,6 +49,22 @@ def proxy(shared_proxy):
     if not DIRECT:
         assert shared_proxy.process.poll() is None, f"the proxy has ended:\n{shared_proxy.stderr()[-4000:]}"
         assert "panicked" not in shared_proxy.stderr(), shared_proxy.stderr()[-6000:]
+
+
+@pytest.fixture(params=LOGINS, ids="-".join)
+def wire(proxy, request):
+    """A raw session: unguarded; guarded and writing; guarded and read-only."""
+    user, tier = request.param
+    with proxy.wire_login(user, tier) as conn:
+        yield conn
+
+
+@pytest.fixture(params=LOGINS[:2], ids="-".join)
+def writer(proxy, request):
+    """A raw session that may write: unguarded, guarded."""
+    user, tier = request.param
+    with proxy.wire_login(user, tier) as conn:
+        yield conn
 
 
 @pytest.fixture(scope="module")
