@@ -73,10 +73,10 @@ class Endpoint:
                 "dbname": self.dbname(database, tier), "options": options or None} | extra
 
     def connect(self, user="app", tier="int", database="app", *, reason=REASON, autocommit=True, cls=psycopg.Connection,
-                cursor_factory=None, prepare_threshold=None, row_factory=None, **extra):
-        """A psycopg connection; nothing is prepared behind the test's back unless it asks for that."""
+                cursor_factory=None, row_factory=None, **extra):
+        """A psycopg connection."""
         more = {k: v for k, v in {"cursor_factory": cursor_factory, "row_factory": row_factory}.items() if v}
-        return cls.connect(autocommit=autocommit, prepare_threshold=prepare_threshold, **more,
+        return cls.connect(autocommit=autocommit, **more,
                            **self.login(user, tier, database, reason, **extra))
 
     def env(self, user="app", tier="int", database="app", reason=REASON, **extra):
