@@ -259,8 +259,8 @@ def test_upstream_that_is_not_the_right_one(cluster, server_tls, other_certs, ma
     if wrong == "ca":
         change = upstream(cluster, "verify-full", ca=other_certs / "ca.pem")
     else:
-        # 127.0.0.2 reaches nothing here; a name that the certificate lacks does.
-        change = upstream(cluster, "verify-full", host=socket.gethostname(), ca=server_tls / "ca.pem")
+        # Resolves to 127.0.0.1, and is not a name in the certificate.
+        change = upstream(cluster, "verify-full", host="127.1", ca=server_tls / "ca.pem")
     proxy = make_proxy(change, start=False)
     proxy.start(wait_for="/healthz")
     with pytest.raises(psycopg.OperationalError) as failure, proxy.connect("app", "int") as conn:
