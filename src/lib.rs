@@ -6,3 +6,7 @@ pub mod audit;
 pub mod config;
 pub mod policy;
 pub mod sql;
+pub mod stream;
+pub mod tls;
+pub mod upstream;
+pub mod wire;
