@@ -5,7 +5,7 @@ use pgwire::error::PgWireResult;
 use pgwire::messages::Message;
 use pgwire::messages::data::{DataRow, FieldDescription, NoData, ParameterDescription, RowDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete};
-use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus};
+use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus};
 use pgwire::messages::startup::{Authentication, NegotiateProtocolVersion, ParameterStatus};
 
 use super::Reader;
@@ -154,6 +154,11 @@ pub fn put_command_complete(tag: &str, out: &mut BytesMut) {
     put(CommandComplete::new(tag.to_owned()), out);
 }
 
+/// EmptyQueryResponse.
+pub fn put_empty_query(out: &mut BytesMut) {
+    put(EmptyQueryResponse::new(), out);
+}
+
 /// ParseComplete.
 pub fn put_parse_complete(out: &mut BytesMut) {
     put(ParseComplete::new(), out);
@@ -298,6 +303,26 @@ pub fn error_field(body: &[u8], wanted: u8) -> Option<String> {
             }
         }
     }
+}
+
+/// An ErrorResponse whose position (field `P`, in characters) is moved by `by`: a statement that was sent alone is a part of
+/// a longer text for the client.
+pub fn put_shifted_error(body: &[u8], by: usize, out: &mut BytesMut) {
+    let mut shifted = BytesMut::with_capacity(body.len() + 8);
+    let mut reader = Reader::new(body);
+    while let Ok(code) = reader.u8() {
+        let Ok(value) = reader.cstr() else { break };
+        shifted.put_u8(code);
+        let position = (code == b'P').then(|| std::str::from_utf8(value).ok()?.parse::<usize>().ok()).flatten();
+        match position {
+            Some(position) => shifted.put_slice((position + by).to_string().as_bytes()),
+            None => shifted.put_slice(value),
+        }
+        shifted.put_u8(0);
+    }
+    shifted.put_u8(0);
+    put_header(b'E', shifted.len(), out);
+    out.put_slice(&shifted);
 }
 
 /// The row count at the end of a command tag (`INSERT 0 5`, `UPDATE 5`, `SELECT 5`, `COPY 5`), where it has one.
