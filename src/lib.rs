@@ -3,6 +3,7 @@
 //! The modules stand in the order in which data flows through them; see docs/architecture.md.
 
 pub mod audit;
+pub mod cli;
 pub mod config;
 pub mod policy;
 pub mod sql;
