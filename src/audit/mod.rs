@@ -17,7 +17,7 @@ mod record;
 mod recover;
 mod rotation;
 mod statement;
-// tail
+pub mod tail;
 mod time;
 pub mod verify;
 mod writer;
