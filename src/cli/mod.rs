@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod audit;
 pub mod certs;
 pub mod check;
 pub mod password;
@@ -35,6 +36,8 @@ pub enum Command {
     Check(check::Args),
     /// Turn a password into the SCRAM verifier that the configuration wants
     Password(password::Args),
+    /// Verify or follow the audit trail
+    Audit(audit::Args),
     /// Make development certificates, or a key that signs the audit trail
     Certs(certs::Args),
 }
@@ -53,6 +56,7 @@ impl Cli {
         match self.command {
             Command::Check(args) => check::run(args),
             Command::Password(args) => password::run(args),
+            Command::Audit(args) => audit::run(args),
             Command::Certs(args) => certs::run(args),
         }
     }
