@@ -2,7 +2,10 @@
 //!
 //! The modules stand in the order in which data flows through them; see docs/architecture.md.
 
+pub mod admin;
 pub mod audit;
 pub mod config;
+pub mod dev;
 pub mod policy;
 pub mod sql;
+pub mod telemetry;

@@ -1,0 +1,1 @@
+//! Helpers for development: a private Postgres cluster for the demo and the tests.
