@@ -20,17 +20,26 @@ use crate::dev::ClusterError;
 use screen::Screen;
 use site::{Site, User};
 
-/// Show pgbelay at work on a private, throw-away Postgres
-///
-/// Makes a Postgres cluster in a temporary folder, with the same small schema in three databases (int, stg and prod), starts
-/// the proxy in front of it, and takes you through a read, a write, and what happens to a DELETE without WHERE. Needs the
-/// Postgres server programs on this machine (Debian: postgresql), and touches nothing outside its folder.
-#[derive(Debug, clap::Args)]
+/// Arguments of `pgbelay demo`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// Leave everything running after the tour, until Ctrl-C, and print how to connect
     #[arg(long)]
-    pub stay: bool,
+    stay: bool,
 }
+
+const AFTER_HELP: &str = "\
+Makes a Postgres cluster in a temporary folder, with the same small schema in three databases (int, stg
+and prod), starts the proxy in front of it, and shows with psql a read, a write, and what becomes of a
+DELETE without WHERE. Needs the Postgres server programs (Debian: postgresql); PGBELAY_PG_BIN names their
+folder where they are not found. Everything is stopped and removed at the end.
+
+Examples:
+  pgbelay demo
+  pgbelay demo --stay
+
+Exit status: 0 everything was as the tour says; 1 something was not; 130 interrupted.";
 
 /// Why the demo ended early.
 #[derive(Debug, Error)]

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 pub mod certs;
 pub mod check;
+pub mod demo;
 pub mod password;
 
 /// A Postgres proxy that refuses harmful statements, keeps each tier's limits and leaves an audit trail.
@@ -22,6 +23,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 First steps:
+  pgbelay demo                                  see it at work on a private, throw-away Postgres
   pgbelay password                              make the verifier of a user's password
   pgbelay certs certs                           make development certificates
   pgbelay check --config config/pgbelay.toml    see what a configuration means
@@ -37,6 +39,8 @@ pub enum Command {
     Password(password::Args),
     /// Make development certificates, or a key that signs the audit trail
     Certs(certs::Args),
+    /// Show pgbelay at work on a private, throw-away Postgres
+    Demo(demo::Args),
 }
 
 /// The configuration file, the same for every command that needs one.
@@ -54,6 +58,7 @@ impl Cli {
             Command::Check(args) => check::run(args),
             Command::Password(args) => password::run(args),
             Command::Certs(args) => certs::run(args),
+            Command::Demo(args) => demo::run(args),
         }
     }
 }

@@ -4,16 +4,15 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use postgres_protocol::password::scram_sha_256;
 use tempfile::TempDir;
 
 use super::{DemoError, Interrupt, own_program};
-use crate::config::Tier;
+use crate::config::{Tier, scram_verifier};
 use crate::dev::{Cluster, ClusterOptions, free_port, random_password};
 
 /// Our own schema: a small back office, with 5000 e-mail drafts.
@@ -81,7 +80,7 @@ impl Site {
         let folder = tempfile::Builder::new().prefix("pgbelay-demo-").tempdir();
         let folder = folder.map_err(DemoError::io("make a temporary folder"))?;
         let (listen, admin) = addresses().map_err(DemoError::io("find free ports"))?;
-        let config = configuration(&cluster, &passwords, listen, admin, &folder.path().join("audit.jsonl"));
+        let config = configuration(cluster.port(), &passwords, listen, admin, &folder.path().join("audit.jsonl"));
         let config_file = folder.path().join("pgbelay.toml");
         fs::write(&config_file, config).map_err(DemoError::file("write", &config_file))?;
         let proxy = Proxy::start(&config_file, &passwords.owner)?;
@@ -187,25 +186,20 @@ fn addresses() -> io::Result<(SocketAddr, SocketAddr)> {
     Ok((address(free_port()?), address(free_port()?)))
 }
 
-fn configuration(
-    cluster: &Cluster,
-    passwords: &Passwords,
-    listen: SocketAddr,
-    admin: SocketAddr,
-    audit: &std::path::Path,
-) -> String {
+fn configuration(upstream: u16, passwords: &Passwords, listen: SocketAddr, admin: SocketAddr, audit: &Path) -> String {
     let mut text = format!(
         "[listen]\naddress = \"{listen}\"\n\n[admin]\naddress = \"{admin}\"\n\n[audit]\npath = {}\n\n\
          [databases.app]\ndefault_tier = \"int\"\n",
         toml::Value::from(audit.to_string_lossy().into_owned()),
     );
     for tier in Tier::ALL {
-        let url = format!("postgres://{OWNER}@127.0.0.1:{}/{}", cluster.port(), database_of(tier));
+        let url = format!("postgres://{OWNER}@127.0.0.1:{upstream}/{}", database_of(tier));
         text.push_str(&format!("{tier} = {{ url = \"{url}\", password_env = \"{OWNER_PASSWORD}\" }}\n"));
     }
     for (user, role, password) in [(User::Alice, "engineer", &passwords.alice), (User::App, "service", &passwords.app)]
     {
-        let verifier = scram_sha_256(password.as_bytes());
+        let verifier = scram_verifier(password);
+        let verifier = verifier.expose();
         text.push_str(&format!("\n[users.{}]\nrole = \"{role}\"\npassword = \"{verifier}\"\n", user.name()));
     }
     text
@@ -218,7 +212,7 @@ struct Proxy {
 }
 
 impl Proxy {
-    fn start(config: &std::path::Path, owner_password: &str) -> Result<Self, DemoError> {
+    fn start(config: &Path, owner_password: &str) -> Result<Self, DemoError> {
         let log_file = config.with_file_name("pgbelay.log");
         let log = File::create(&log_file).map_err(DemoError::file("make", &log_file))?;
         let program = own_program()?;
@@ -241,6 +235,10 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        // Asked first: the id of a child that has ended may be another's by now.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         // std can only kill; asking needs a signal, and a shell can always send one.
         let asked = Command::new("sh").args(["-c", "kill -s TERM \"$0\"", &self.child.id().to_string()]).status();
         let begin = Instant::now();
@@ -264,4 +262,35 @@ fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Role};
+
+    #[test]
+    fn the_configuration_is_valid_and_has_the_defaults() {
+        let passwords = Passwords { alice: "a".to_owned(), app: "b".to_owned(), owner: "c".to_owned() };
+        let (listen, admin) = ("127.0.0.1:6432".parse().unwrap(), "127.0.0.1:9632".parse().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let text = configuration(54321, &passwords, listen, admin, &folder.path().join("audit \"x\".jsonl"));
+        let env = |name: &str| (name == OWNER_PASSWORD).then(|| "c".to_owned());
+        let loaded = config::parse(&text, &folder.path().join("pgbelay.toml"), &env).unwrap();
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        let target = loaded.config.target("app:stg").unwrap();
+        assert_eq!((target.port, target.dbname.as_str(), target.user.as_str()), (54321, "app_stg", OWNER));
+        assert_eq!(loaded.config.target("app").unwrap().tier, Tier::Int);
+        assert_eq!(loaded.config.users["alice"].role, Role::Engineer);
+        assert_eq!(loaded.config.users["app"].role, Role::Service);
+        for password in ["\"a\"", "\"b\"", "\"c\""] {
+            assert!(!text.contains(password), "a cleartext password in the file");
+        }
+    }
+
+    #[test]
+    fn the_two_addresses_differ() {
+        let (listen, admin) = addresses().unwrap();
+        assert_ne!(listen, admin);
+    }
 }

@@ -127,7 +127,7 @@ const AUDIT_TIME: Duration = Duration::from_secs(5);
 /// Takes every step; an error at the first that does not do what it says.
 pub(super) fn lead(screen: &mut Screen, site: &Site, interrupt: &Interrupt) -> Result<(), DemoError> {
     let version = site.postgres_version();
-    screen.line(&format!("Postgres {version} with app:int, app:stg and app:prod; three people's mistakes ahead."))?;
+    screen.line(&format!("Postgres {version} behind the proxy, as app:int, app:stg and app:prod."))?;
     for (number, step) in (1..).zip(STEPS) {
         interrupt.check()?;
         screen.title(&format!("{number}. {}", step.title))?;
