@@ -37,7 +37,7 @@ const STEPS: &[Step] = &[
         title: "alice, an engineer, looks around on prod, as with any Postgres",
         user: User::Alice,
         tier: Tier::Prod,
-        reason: Some("INC-42"),
+        reason: None,
         sql: &[r"\d email_drafts"],
         shows: &["Table \"public.email_drafts\"", "email_drafts_pkey"],
         succeeds: true,
@@ -45,7 +45,18 @@ const STEPS: &[Step] = &[
         proves: "psql's own commands work through the proxy",
     },
     Step {
-        title: "She reads",
+        title: "To read data there, a person says why",
+        user: User::Alice,
+        tier: Tier::Prod,
+        reason: None,
+        sql: &["SELECT count(*) FROM email_drafts"],
+        shows: &["ERROR:  ", "DETAIL:  rule reason-required: ", "HINT:  "],
+        succeeds: false,
+        truth: (DRAFTS, "5000"),
+        proves: "refused, and the HINT shows the way",
+    },
+    Step {
+        title: "So she does",
         user: User::Alice,
         tier: Tier::Prod,
         reason: Some("INC-42"),
@@ -53,7 +64,7 @@ const STEPS: &[Step] = &[
         shows: &["pending |  4500", "sent    |   500"],
         succeeds: true,
         truth: (DRAFTS, "5000"),
-        proves: "rows come through unchanged",
+        proves: "rows come through unchanged; the reason goes into the audit trail",
     },
     Step {
         title: "The application writes to one row on prod",
@@ -114,7 +125,9 @@ const STEPS: &[Step] = &[
 
 /// What must stand in the audit trail afterwards: event, rule or text, and how many lines at least.
 const RECORDED: &[(&str, &str, usize)] = &[
-    ("session.start", "alice", 3),
+    ("session.start", "alice", 4),
+    ("deny", "reason-required", 1),
+    ("result", "INC-42", 1),
     ("statement", "WHERE id = 42", 1),
     ("result", "WHERE id = 42", 1),
     ("deny", "unbounded-write", 2),
