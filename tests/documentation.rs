@@ -1,6 +1,7 @@
 //! Holds the documents against the program: what a reader is told about must exist, and the other way round.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
@@ -10,8 +11,8 @@ fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn text(path: &str) -> String {
-    fs::read_to_string(project(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+fn text(path: &str) -> io::Result<String> {
+    fs::read_to_string(project(path))
 }
 
 /// README.md has a row for every command, and no other.
@@ -24,7 +25,7 @@ fn the_readme_lists_the_commands() {
         commands.extend(if below.is_empty() { vec![name.to_owned()] } else { below });
     }
     commands.sort();
-    let readme = text("README.md");
+    let readme = text("README.md").unwrap();
     let row = |line: &str| Some(line.strip_prefix("| `pgbelay ")?.split_once('`')?.0.to_owned());
     let mut rows: Vec<String> = readme.lines().filter_map(row).collect();
     rows.sort();
@@ -34,11 +35,11 @@ fn the_readme_lists_the_commands() {
 /// docs/operations.md tells what to do about every SQLSTATE that the proxy answers with.
 #[test]
 fn the_operators_manual_explains_every_sqlstate() {
-    let source = text("src/policy/verdict.rs");
+    let source = text("src/policy/verdict.rs").unwrap();
     let code = |line: &str| Some(line.trim().strip_prefix("pub const ")?.split_once("= \"")?.1.get(..5)?.to_owned());
     let codes: Vec<String> = source.lines().filter_map(code).collect();
     assert!(codes.len() > 15, "the codes have moved: {codes:?}");
-    let manual = text("docs/operations.md");
+    let manual = text("docs/operations.md").unwrap();
     let rows: Vec<&str> = manual.lines().filter_map(|l| l.strip_prefix("| ")?.split_once(" |")).map(|r| r.0).collect();
     for code in codes {
         assert!(rows.iter().any(|row| row.split(", ").any(|c| c == code)), "docs/operations.md has no row for {code}");
@@ -55,7 +56,9 @@ fn links_lead_somewhere() {
     let mut broken = Vec::new();
     for document in documents.iter().filter(|d| d.ends_with(".md")) {
         let folder = project(document).parent().unwrap().to_owned();
-        for link in text(document).split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+        for link in
+            text(document).unwrap().split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link)
+        {
             let target = link.split('#').next().unwrap_or_default();
             if !target.is_empty() && !target.contains("://") && !folder.join(target).exists() {
                 broken.push(format!("{document}: {link}"));
