@@ -345,9 +345,9 @@ impl ProcessMetrics {
         self.audit_lag.set(age.as_secs_f64());
     }
 
-    /// An audit record could not be written.
-    pub fn audit_failure(&self) {
-        self.audit_failures.increment(1);
+    /// How many audit records could not be written since the process started.
+    pub fn audit_failures(&self, total: u64) {
+        self.audit_failures.absolute(total);
     }
 
     /// The configuration was loaded again.

@@ -24,7 +24,8 @@ fn use_everything() {
     process.auth_failure("password");
     process.protocol_error();
     process.audit_lag(Duration::from_millis(1500));
-    process.audit_failure();
+    process.audit_failures(3);
+    process.audit_failures(5);
     process.config_reloaded();
     process.config_reload_failed();
     let tier = TierMetrics::new("app", Tier::Prod);
@@ -70,6 +71,7 @@ fn counts_what_it_is_told() {
     assert_line(&text, r#"pgbelay_upstream_errors_total{database="app",tier="prod",kind="connect"} 1"#);
     assert_line(&text, r#"pgbelay_connections_refused_total{reason="too_many_clients"} 1"#);
     assert_line(&text, "pgbelay_audit_lag_seconds 1.5");
+    assert_line(&text, "pgbelay_audit_failures_total 5");
     assert_line(&text, r#"pgbelay_config_reloads_total{outcome="failed"} 1"#);
 }
 
