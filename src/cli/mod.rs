@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 pub mod audit;
 pub mod certs;
 pub mod check;
+pub mod demo;
 pub mod password;
 
 /// A Postgres proxy that refuses harmful statements, keeps each tier's limits and leaves an audit trail.
@@ -23,6 +24,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 First steps:
+  pgbelay demo                                  see it at work on a private, throw-away Postgres
   pgbelay password                              make the verifier of a user's password
   pgbelay certs certs                           make development certificates
   pgbelay check --config config/pgbelay.toml    see what a configuration means
@@ -40,6 +42,8 @@ pub enum Command {
     Audit(audit::Args),
     /// Make development certificates, or a key that signs the audit trail
     Certs(certs::Args),
+    /// Show pgbelay at work on a private, throw-away Postgres
+    Demo(demo::Args),
 }
 
 /// The configuration file, the same for every command that needs one.
@@ -58,6 +62,7 @@ impl Cli {
             Command::Password(args) => password::run(args),
             Command::Audit(args) => audit::run(args),
             Command::Certs(args) => certs::run(args),
+            Command::Demo(args) => demo::run(args),
         }
     }
 }
