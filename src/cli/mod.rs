@@ -34,10 +34,16 @@ Exit status: 0 done; 1 errors were found; 2 wrong usage.";
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Run the proxy
+    Run(run::Args),
     /// Validate a configuration and print what it means for each role and tier
     Check(check::Args),
     /// Turn a password into the SCRAM verifier that the configuration wants
     Password(password::Args),
+    /// Show the verdict on statements, without any database
+    Explain(explain::Args),
+    /// See it work on a private Postgres
+    Demo(demo::Args),
     /// Verify or follow the audit trail
     Audit(audit::Args),
     /// Make development certificates, or a key that signs the audit trail
@@ -58,6 +64,9 @@ impl Cli {
     /// Runs the command that was asked for.
     pub fn run(self) -> ExitCode {
         match self.command {
+            Command::Run(args) => run::run(args),
+            Command::Explain(args) => explain::run(args),
+            Command::Demo(args) => demo::run(args),
             Command::Check(args) => check::run(args),
             Command::Password(args) => password::run(args),
             Command::Audit(args) => audit::run(args),

@@ -94,6 +94,10 @@ pub(super) struct Core {
     pub(super) is_unflushed: bool,
     /// The server takes COPY data.
     pub(super) is_copying_in: bool,
+    /// The message at hand is an Execute: its columns were told by Describe.
+    pub(super) is_executing: bool,
+    /// Errors of reads that ran over a limit, to be told before the next answer.
+    pub(super) cut_off: Vec<Report>,
     /// After a write over its limit in the extended protocol: the client was told, and hears nothing more until Sync.
     pub(super) is_muted: bool,
     /// The session's settings could not be applied: the message at hand is refused with this.
@@ -105,6 +109,8 @@ pub(super) struct Core {
     passing: Passing,
     intent: Intent,
     statement_no: u64,
+    /// A message was looked at and has to be looked at again: the connection stays until it is done with.
+    is_message_waiting: bool,
 }
 
 impl Core {
@@ -135,6 +141,8 @@ impl Core {
             is_unsynced: false,
             is_unflushed: false,
             is_copying_in: false,
+            is_executing: false,
+            cut_off: vec![],
             is_muted: false,
             refusal: None,
             prepared: HashMap::new(),
@@ -144,11 +152,19 @@ impl Core {
             passing: Passing::Nothing,
             intent: Intent::NotAsked,
             statement_no: 0,
+            is_message_waiting: false,
         }
     }
 
     /// Takes in what the client sent, as far as it can go.
-    pub(super) fn client(&mut self, input: &mut BytesMut, mut link: Option<&mut Link>) -> Step {
+    pub(super) fn client(&mut self, input: &mut BytesMut, link: Option<&mut Link>) -> Step {
+        let step = self.advance(input, link);
+        self.is_message_waiting =
+            matches!(step, Step::AwaitReplies | Step::NeedIntent(_) | Step::NeedLease | Step::Drain);
+        step
+    }
+
+    fn advance(&mut self, input: &mut BytesMut, mut link: Option<&mut Link>) -> Step {
         loop {
             if self.out.len() > HIGH_WATER || link.as_ref().is_some_and(|l| l.outbox.len() > HIGH_WATER) {
                 return Step::Drain;
@@ -190,6 +206,12 @@ impl Core {
 
     fn message(&mut self, header: Header, input: &mut BytesMut, link: Option<&mut Link>) -> Progress {
         if self.is_skipping && !matches!(header.tag, b'S' | b'X') {
+            return self.discard(header, input);
+        }
+        if matches!(header.tag, b'P' | b'B' | b'D' | b'E')
+            && let Some(report) = self.refusal.take()
+        {
+            self.refuse_extended(&report, link);
             return self.discard(header, input);
         }
         match header.tag {
@@ -380,6 +402,7 @@ impl Core {
             && self.state.pins.is_empty()
             && self.replies.is_empty()
             && self.stepwise.is_none()
+            && !self.is_message_waiting
             && !self.is_unsynced
             && !self.is_copying_in
             && matches!(self.passing, Passing::Nothing | Passing::Discard(_))

@@ -196,7 +196,9 @@ impl Core {
             if self.state.transaction == TransactionState::Failed {
                 return self.refuse_extended(&failed_transaction(), link);
             }
+            self.is_executing = true;
             self.answer_local(local);
+            self.is_executing = false;
             return Progress::Consumed;
         }
         let parameters = portal.parameters.clone();
@@ -348,9 +350,6 @@ impl Core {
 
     /// Before the first message of a batch: the connection gets the session's settings. `Some` while that is under way.
     fn begin_batch(&mut self, link: &mut Link) -> Option<Progress> {
-        if let Some(report) = self.refusal.take() {
-            return Some(self.refuse_extended(&report, Some(link)));
-        }
         if self.is_unsynced {
             return None;
         }

@@ -198,10 +198,7 @@ impl Core {
                 b'T' | b'D' | b'd' | b'c' | b'H' | b'W',
             ) => false,
             // Rows of the proxy's own queries.
-            (Some(Expect::Own(own)), b'T' | b'D') if Expect::Own(Own::Settings).is_simple() => {
-                let _ = own;
-                return Ok(());
-            }
+            (Some(Expect::Own(Own::Settings)), b'T' | b'D') => return Ok(()),
             _ => return Err(self.unexpected(tag)),
         };
         self.pass_reply(message);
@@ -270,8 +267,14 @@ impl Core {
                         self.state.has_failed = true;
                         self.fail_batch(None, link);
                     }
-                    None if !run.is_cut_off && !hidden => self.out.extend_from_slice(message),
-                    None => {}
+                    None if run.is_cut_off => {
+                        // The cancel came too late, but the client was told of an error: what follows must not run.
+                        self.is_muted = true;
+                        self.is_skipping = true;
+                        self.fail_batch(None, link);
+                    }
+                    None if hidden => {}
+                    None => self.out.extend_from_slice(message),
                 }
                 self.is_copying_in = false;
                 self.finish(run);
@@ -501,15 +504,18 @@ impl Core {
                 put_ready(now, &mut self.out);
             }
             Expect::Own(own) => {
-                let is_query = Expect::Own(own).is_simple();
-                if !is_query {
+                let is_settings = matches!(own, Own::Settings);
+                if !Expect::Own(own).is_simple() {
                     return Err(self.unexpected(b'Z'));
                 }
                 self.state.ready(now, link);
-                if self.drop_lease {
-                    return Ok(());
+                if is_settings && self.refusal.is_none() {
+                    link.applied = Applied::Known(self.state.wanted.clone());
+                    if now == TransactionState::Idle {
+                        self.state.mark_boundary(link);
+                    }
+                    self.tell_parameters(link);
                 }
-                self.settings_applied(link);
             }
             front => {
                 self.replies.push_front(front);
@@ -522,18 +528,6 @@ impl Core {
         }
         link.in_sync = !self.replies.iter().any(|e| !matches!(e, Expect::Answer(_))) && !self.is_unsynced;
         Ok(())
-    }
-
-    /// After an exchange of the proxy's own: the settings asked for are the connection's.
-    fn settings_applied(&mut self, link: &mut Link) {
-        if self.is_applying {
-            self.is_applying = false;
-            link.applied = Applied::Known(self.state.wanted.clone());
-            if self.state.transaction == TransactionState::Idle {
-                self.state.mark_boundary(link);
-            }
-            self.tell_parameters(link);
-        }
     }
 
     /// Tells the client the parameters that differ from what it was told.

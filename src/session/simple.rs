@@ -112,12 +112,9 @@ impl Core {
 
     pub(super) fn tell_notices(&mut self, notices: &[Notice]) {
         for notice in notices {
-            let report = Report {
-                severity: crate::wire::Severity::Warning,
-                ..Report::notice(notice.message.clone())
-                    .detail(notice.detail.clone())
-                    .hint(notice.hint.clone())
-            };
+            let report = Report::notice(notice.message.clone())
+                .detail(notice.detail.clone())
+                .hint(notice.hint.clone());
             self.answer(|out| report.write(out));
         }
     }

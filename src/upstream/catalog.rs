@@ -2,19 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::{Config, NoTls};
 
 use super::{ConnectError, Endpoint};
-use crate::policy::{Catalog, FunctionNature};
+use crate::policy::{Catalog, FunctionNature, StaticCatalog};
 
 /// The functions of one database, by name.
 #[derive(Debug, Default)]
 pub struct ServerCatalog {
     functions: HashMap<String, Vec<Function>>,
+    loaded: Option<Instant>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Function {
     schema: String,
     nature: FunctionNature,
@@ -76,11 +78,27 @@ impl ServerCatalog {
             let leaves_state = nature == FunctionNature::Opaque && row.get::<_, bool>(3);
             functions.entry(name).or_default().push(Function { schema, nature, leaves_state });
         }
-        Ok(Self { functions })
+        for overloads in functions.values_mut() {
+            overloads.sort();
+        }
+        Ok(Self { functions, loaded: Some(Instant::now()) })
+    }
+
+    /// How long ago it was loaded; `None` if it never was.
+    pub fn age(&self) -> Option<Duration> {
+        self.loaded.map(|at| at.elapsed())
+    }
+
+    /// Whether another catalog knows the same of every function.
+    pub fn same_functions(&self, other: &Self) -> bool {
+        self.loaded.is_some() && self.functions == other.functions
     }
 
     /// Whether a call may leave settings, temporary objects, locks or subscriptions behind in the session.
     pub fn leaves_state(&self, schema: Option<&str>, name: &str) -> bool {
+        if self.loaded.is_none() {
+            return StaticCatalog.function(schema, name) == FunctionNature::Opaque;
+        }
         let mut known = self.candidates(schema, name).peekable();
         known.peek().is_none() || known.any(|f| f.leaves_state)
     }
@@ -92,6 +110,9 @@ impl ServerCatalog {
 
 impl Catalog for ServerCatalog {
     fn function(&self, schema: Option<&str>, name: &str) -> FunctionNature {
+        if self.loaded.is_none() {
+            return StaticCatalog.function(schema, name);
+        }
         // A name in several schemas may mean any of them: search_path is the session's.
         self.candidates(schema, name).map(|f| f.nature).max().unwrap_or(FunctionNature::Opaque)
     }
@@ -100,7 +121,7 @@ impl Catalog for ServerCatalog {
 /// A catalog that can be replaced while sessions use it.
 pub type SharedCatalog = arc_swap::ArcSwap<ServerCatalog>;
 
-/// An empty catalog to begin with: every function that is not Postgres's own counts as opaque.
+/// A catalog to begin with, before the server's own is loaded: what is not known to be Postgres's own counts as opaque.
 pub fn empty_catalog() -> Arc<SharedCatalog> {
     Arc::new(SharedCatalog::from_pointee(ServerCatalog::default()))
 }

@@ -11,10 +11,11 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::cancel::CancelTarget;
-use super::{Link, login};
+use super::{Applied, Link, Parameters, Settings, difference, login};
 use crate::config::{SslMode, Target};
 use crate::stream::Stream;
 use crate::tls::{self, TlsSetupError};
+use crate::wire::{HEADER, backend_header, error_field, put_query};
 
 /// Where an upstream is and how to get in: a target with its TLS made ready.
 #[derive(Debug)]
@@ -206,5 +207,68 @@ impl Endpoint {
 
     pub(super) fn io(&self, source: io::Error) -> ConnectError {
         ConnectError::Io { host: self.target.host.clone(), port: self.target.port, source }
+    }
+}
+
+/// The server did not accept a session's settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A value is refused: SQLSTATE and message of the server.
+    #[error("{message}")]
+    Refused {
+        /// SQLSTATE.
+        sqlstate: String,
+        /// Primary message.
+        message: String,
+    },
+    /// The connection was lost.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+impl Connection {
+    /// Makes the connection's settings these and returns the parameters a client with them is told.
+    ///
+    /// Not cancel safe: dropped halfway the connection is out of sync, and so not returned to its pool.
+    pub async fn apply(&mut self, settings: &Settings) -> Result<Parameters, SettingsError> {
+        let Some(sql) = difference(&self.link.applied, settings) else { return Ok(self.link.parameters.clone()) };
+        self.link.in_sync = false;
+        put_query(sql.as_bytes(), &mut self.link.outbox);
+        let lost = |e: io::Error| ConnectError::Protocol(format!("the connection was lost: {e}"));
+        self.stream.write_all_buf(&mut self.link.outbox).await.map_err(lost)?;
+        self.stream.flush().await.map_err(lost)?;
+        let mut refused = None;
+        loop {
+            let header = backend_header(&self.link.inbox).map_err(|e| ConnectError::Protocol(e.to_string()))?;
+            let Some(header) = header.filter(|h| self.link.inbox.len() >= h.size) else {
+                if self.stream.read_buf(&mut self.link.inbox).await.map_err(lost)? == 0 {
+                    return Err(lost(io::ErrorKind::UnexpectedEof.into()).into());
+                }
+                continue;
+            };
+            let message = self.link.inbox.split_to(header.size);
+            let body = &message[HEADER..];
+            match header.tag {
+                b'S' => {
+                    self.link.parameters.learn(body);
+                }
+                b'E' => {
+                    refused = Some(SettingsError::Refused {
+                        sqlstate: error_field(body, b'C').unwrap_or_default(),
+                        message: error_field(body, b'M').unwrap_or_default(),
+                    });
+                }
+                b'Z' => break,
+                _ => {}
+            }
+        }
+        match refused {
+            Some(error) => Err(error),
+            None => {
+                self.link.applied = Applied::Known(settings.clone());
+                self.link.in_sync = true;
+                Ok(self.link.parameters.clone())
+            }
+        }
     }
 }
