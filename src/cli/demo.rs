@@ -5,7 +5,7 @@ mod screen;
 mod site;
 mod tour;
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -75,7 +75,8 @@ pub fn run(args: Args) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(DemoError::Interrupted) => ExitCode::from(130),
         Err(error) => {
-            eprintln!("pgbelay demo: {error}");
+            // The terminal may be gone.
+            let _ = writeln!(io::stderr(), "pgbelay demo: {error}");
             ExitCode::FAILURE
         }
     }
@@ -83,10 +84,16 @@ pub fn run(args: Args) -> ExitCode {
 
 fn demonstrate(args: &Args) -> Result<(), DemoError> {
     let interrupt = Interrupt::listen().map_err(DemoError::io("listen for signals"))?;
+    // Ctrl-C reaches the programs that run just then as well; that they failed is no news.
+    show(args, &interrupt)
+        .map_err(|error| if interrupt.within(Duration::from_millis(100)) { DemoError::Interrupted } else { error })
+}
+
+fn show(args: &Args, interrupt: &Interrupt) -> Result<(), DemoError> {
     let mut screen = Screen::stdout();
     screen.line("Starting a private Postgres and the proxy …")?;
-    let mut site = Site::build(&interrupt)?;
-    tour::lead(&mut screen, &site, &interrupt)?;
+    let mut site = Site::build(interrupt)?;
+    tour::lead(&mut screen, &site, interrupt)?;
     if args.stay {
         invite(&mut screen, &site)?;
         while !interrupt.within(Duration::from_millis(500)) {
@@ -112,15 +119,16 @@ fn invite(screen: &mut Screen, site: &Site) -> Result<(), DemoError> {
     screen.line(&format!("  metrics       http://{}/metrics", site.admin_address()))
 }
 
-/// Ctrl-C and SIGTERM, turned into something to ask for: the cluster and the proxy must be stopped before the process ends.
+/// Ctrl-C, SIGTERM and the end of the terminal, turned into something to ask for: the cluster and the proxy must be stopped
+/// before the process ends.
 struct Interrupt(Receiver<()>);
 
 impl Interrupt {
     fn listen() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        let (mut int, mut term) = {
+        let (mut int, mut term, mut hup) = {
             let _inside = runtime.enter();
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
         };
         let (tell, told) = channel();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -129,6 +137,7 @@ impl Interrupt {
                     tokio::select! {
                         _ = int.recv() => {}
                         _ = term.recv() => {}
+                        _ = hup.recv() => {}
                     }
                     if tell.send(()).is_err() {
                         return;

@@ -204,8 +204,8 @@ fn audit(screen: &mut Screen, site: &Site) -> Result<(), DemoError> {
     wait_for_records(&file).map_err(wrong)?;
 
     screen.title(&format!("{}. Who did what, and what was decided", STEPS.len() + 1))?;
-    let tail = audit_program("tail", &file)?;
-    screen.command(&format!("pgbelay audit tail {}", file.display()))?;
+    let tail = audit_program(&["tail", "-n", "100"], &file)?;
+    screen.command(&format!("pgbelay audit tail -n 100 {}", file.display()))?;
     screen.output(&tail.text)?;
     if !tail.success || !tail.text.contains("unbounded-write") {
         return Err(wrong("the audit trail should be shown, with the refusals".to_owned()));
@@ -213,7 +213,7 @@ fn audit(screen: &mut Screen, site: &Site) -> Result<(), DemoError> {
     screen.ok("every session, statement and decision is recorded")?;
 
     screen.title(&format!("{}. Nobody can change that record unnoticed", STEPS.len() + 2))?;
-    let whole = audit_program("verify", &file)?;
+    let whole = audit_program(&["verify"], &file)?;
     screen.command(&format!("pgbelay audit verify {}", file.display()))?;
     screen.output(&whole.text)?;
     if !whole.success {
@@ -222,7 +222,7 @@ fn audit(screen: &mut Screen, site: &Site) -> Result<(), DemoError> {
     let forged = file.with_file_name("forged.jsonl");
     let text = fs::read_to_string(&file).map_err(DemoError::file("read", &file))?;
     fs::write(&forged, text.replacen("WHERE 1=1", "WHERE 1=2", 1)).map_err(DemoError::file("write", &forged))?;
-    let found = audit_program("verify", &forged)?;
+    let found = audit_program(&["verify"], &forged)?;
     screen.command(&format!("sed '0,/WHERE 1=1/s//WHERE 1=2/' {} > forged.jsonl", file.display()))?;
     screen.command("pgbelay audit verify forged.jsonl")?;
     screen.output(&found.text)?;
@@ -232,9 +232,9 @@ fn audit(screen: &mut Screen, site: &Site) -> Result<(), DemoError> {
     screen.ok("the chain is whole, and one changed character in a copy is found")
 }
 
-fn audit_program(command: &str, file: &Path) -> Result<Seen, DemoError> {
+fn audit_program(command: &[&str], file: &Path) -> Result<Seen, DemoError> {
     let mut audit = Command::new(own_program()?);
-    audit.arg("audit").arg(command).arg(file);
+    audit.arg("audit").args(command).arg(file);
     watch(audit)
 }
 
