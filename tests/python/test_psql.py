@@ -140,10 +140,11 @@ def test_banner(proxy):
 @pytest.mark.needs_proxy
 def test_missing_reason(proxy):
     """Reads are refused too, with a HINT how to give one; SET gives it."""
-    result = psql(proxy, "-At", reason=None, stdin="SELECT 1;\nSET pgbelay.reason = 'INC-7';\nSHOW pgbelay.reason;\nSELECT 2;\n")
+    script = "SELECT count(*) FROM projects;\nSET pgbelay.reason = 'INC-7';\nSHOW pgbelay.reason;\nSELECT count(*) FROM projects;\n"
+    result = psql(proxy, "-At", reason=None, stdin=script)
     assert "reason" in result.stderr and re.search(r"HINT:.*pgbelay\.reason", result.stderr)
     assert "DETAIL:  rule " in result.stderr
-    assert result.stdout == "SET\nINC-7\n2\n"
+    assert result.stdout == "SET\nINC-7\n50\n"
 
 
 def test_reason_through_pgoptions(proxy):

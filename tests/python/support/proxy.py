@@ -56,6 +56,13 @@ def merge(base, extra):
     return result
 
 
+def certificates(folder, *args):
+    """`pgbelay certs` into a folder; returns the folder."""
+    result = command("certs", folder, *args)
+    assert result.returncode == 0, result.stderr
+    return Path(folder)
+
+
 class Endpoint:
     """What tests need of whatever they connect to."""
 
@@ -126,7 +133,7 @@ class Direct(Endpoint):
         # The role `app` has another password here; any other role has the same rights.
         return super().wire_login("alice" if user == "app" else user, tier, database, reason, version, **params)
 
-    def start(self):
+    def start(self, wait_for=None):
         """Postgres runs already."""
         return self
 
@@ -145,6 +152,7 @@ class Proxy(Endpoint):
         self.audit_file = self.base / "audit.jsonl"
         self.stderr_file = self.base / "stderr.log"
         self.process = None
+        self.env = {"TEST_UPSTREAM_PASSWORD": APP_PASSWORD, "RUST_BACKTRACE": "1"}
         self.config = merge(self._base_config(database_names or {}), config or {})
         self.write_config()
 
@@ -172,22 +180,20 @@ class Proxy(Endpoint):
             self.config = merge(self.config, changes)
         self.config_file.write_text(toml.dumps(self.config))
 
-    def start(self, wait=True):
-        """Starts the process and waits for /readyz."""
-        env = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
-        env |= {"TEST_UPSTREAM_PASSWORD": APP_PASSWORD, "RUST_BACKTRACE": "1"}
+    def start(self, wait_for="/readyz"):
+        """Starts the process and waits until the path answers 200."""
+        env = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | self.env
         with open(self.stderr_file, "ab") as log:
             self.process = subprocess.Popen([binary(), "run", "--config", str(self.config_file)],
                                             stdout=log, stderr=log, env=env, cwd=self.base)
-        if wait:
-            wait_until(self.is_ready, "the proxy is ready", 20)
+        wait_until(lambda: self.answers(wait_for), f"{wait_for} answers 200", 20)
         return self
 
-    def is_ready(self):
-        """Whether /readyz answers 200; fails when the process has ended."""
+    def answers(self, path="/readyz", status=200):
+        """Whether the admin address answers with this status; fails when the process has ended."""
         assert self.process.poll() is None, f"pgbelay ended with {self.process.returncode}:\n{self.stderr()[-4000:]}"
         try:
-            return self.http("/readyz")[0] == 200
+            return self.http(path)[0] == status
         except OSError:
             return False
 
