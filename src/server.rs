@@ -58,7 +58,6 @@ pub struct Server {
 }
 
 /// One configuration at work.
-#[derive(Debug)]
 pub struct Runtime {
     /// The configuration.
     pub config: Config,
@@ -233,6 +232,12 @@ impl Server {
                 }
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Runtime(generation {})", self.generation)
     }
 }
 

@@ -9,7 +9,10 @@ pub mod audit;
 pub mod certs;
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod password;
+mod psql_script;
+pub mod run;
 
 /// A Postgres proxy that refuses harmful statements, keeps each tier's limits and leaves an audit trail.
 ///
@@ -42,8 +45,6 @@ pub enum Command {
     Password(password::Args),
     /// Show the verdict on statements, without any database
     Explain(explain::Args),
-    /// See it work on a private Postgres
-    Demo(demo::Args),
     /// Verify or follow the audit trail
     Audit(audit::Args),
     /// Make development certificates, or a key that signs the audit trail
@@ -66,7 +67,6 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(args),
             Command::Explain(args) => explain::run(args),
-            Command::Demo(args) => demo::run(args),
             Command::Check(args) => check::run(args),
             Command::Password(args) => password::run(args),
             Command::Audit(args) => audit::run(args),

@@ -55,7 +55,7 @@ fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     }
     let runtime = builder.enable_all().build()?;
     runtime.block_on(async {
-        let drain = config.listen.drain;
+        let drain = config.drain;
         let (address, admin_address) = (config.listen.address, config.admin);
         // Both addresses are taken before anything else, so that a second process fails at once.
         let listener = listener::bind(address)
