@@ -1,3 +1,9 @@
 //! The `pgbelay` program: reads its arguments and calls a command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    pgbelay::cli::Cli::parse().run()
+}

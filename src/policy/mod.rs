@@ -1,5 +1,18 @@
 //! The only place where it is decided whether something may run.
 
+mod catalog;
+mod decide;
+mod guards;
+mod limits;
+mod rules;
 mod verdict;
 
+#[cfg(test)]
+mod tests;
+
+pub use catalog::*;
+pub use decide::*;
+pub use limits::*;
+pub(crate) use rules::qualified;
+pub use rules::{RULES, Rule};
 pub use verdict::*;

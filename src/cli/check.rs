@@ -1,0 +1,186 @@
+//! `pgbelay check`: validates a configuration and prints what it means.
+
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::cli::ConfigArg;
+use crate::config::{self, Config, Loaded, Role, Target, Tier, format_duration};
+
+/// Arguments of `pgbelay check`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Print nothing but errors and warnings
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+const AFTER_HELP: &str = "\
+Every error is printed at once, with file, line and key. Passwords are never printed.
+
+Examples:
+  pgbelay check                                check config/pgbelay.toml, or the file in PGBELAY_CONFIG
+  pgbelay check --config prod.toml --quiet     in CI
+
+Exit status: 0 it can be used; 1 it cannot.";
+
+/// Runs the command: 0 when the configuration can be used, 1 when not.
+pub fn run(args: Args) -> ExitCode {
+    let path = &args.config.config;
+    let Loaded { config, warnings } = match config::load_with_warnings(path) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            eprintln!("{errors}");
+            let count = errors.problems().len();
+            eprintln!("{count} {} in {}", if count == 1 { "error" } else { "errors" }, path.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    if !args.quiet {
+        // A closed pipe (`| head`) is no error of the configuration.
+        let _ = writeln!(std::io::stdout(), "{}", Report(&config));
+    }
+    ExitCode::SUCCESS
+}
+
+/// What a configuration means, for people; holds no secret.
+struct Report<'a>(&'a Config);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.0;
+        writeln!(f, "{} is valid\n", config.source.display())?;
+        write!(f, "{}", general(config))?;
+        writeln!(f, "\nDatabases\n{}", databases(config))?;
+        writeln!(f, "Users\n{}", users(config))?;
+        write!(f, "Pools\n{}", pools(config))?;
+        for tier in Tier::ALL {
+            write!(f, "\nPolicy on {tier} ({})\n{}", tier.colour(), policies(config, tier))?;
+        }
+        Ok(())
+    }
+}
+
+fn general(config: &Config) -> Table {
+    let listen = &config.listen;
+    let tls = match &listen.tls {
+        None => "no TLS".to_owned(),
+        Some(tls) => {
+            let required = if tls.required { "TLS required" } else { "TLS offered" };
+            let client = if tls.client_ca.is_some() { ", client certificates accepted" } else { "" };
+            format!("{required}{client}")
+        }
+    };
+    let mut table = Table::default();
+    let login = format_duration(listen.login_timeout);
+    let clients = format!("{}, {tls}, at most {} clients, {login} to log in", listen.address, listen.max_clients);
+    table.row(["listen", &clients]);
+    table.row(["admin", &config.admin.map_or("none".to_owned(), |address| address.to_string())]);
+    let signed = if config.audit.signing_key.is_some() { "signed checkpoints" } else { "no signed checkpoints" };
+    let rotate = config::format_bytes(config.audit.rotate_bytes);
+    table.row(["audit", &format!("{}, rotated at {rotate}, {signed}", config.audit.path.display())]);
+    table.row(["drain", &format_duration(config.drain)]);
+    table
+}
+
+fn databases(config: &Config) -> Table {
+    let mut table = Table::default();
+    table.row(["database", "also called", "upstream", "as", "password", "sslmode", "connect within"]);
+    for (name, database) in &config.databases {
+        for (tier, target) in &database.targets {
+            let bare = if *tier == database.default_tier { format!("{name}, ") } else { String::new() };
+            let aliases = format!("{bare}{}", target.alias.as_deref().unwrap_or_default());
+            table.row([
+                target.name().as_str(),
+                aliases.trim_end_matches(", "),
+                &upstream(target),
+                &target.user,
+                if target.password.is_some() { "given" } else { "none" },
+                target.sslmode.as_str(),
+                &format_duration(target.connect_timeout),
+            ]);
+        }
+    }
+    table
+}
+
+fn upstream(target: &Target) -> String {
+    let host = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host.clone() };
+    format!("{host}:{} {}", target.port, target.dbname)
+}
+
+fn users(config: &Config) -> Table {
+    let mut table = Table::default();
+    table.row(["user", "role"]);
+    for user in config.users.values() {
+        table.row([user.name.as_str(), user.role.as_str()]);
+    }
+    table
+}
+
+fn pools(config: &Config) -> Table {
+    let mut table = Table::default();
+    for (tier, pool) in &config.pools {
+        let values = config::pool_values(pool);
+        if table.is_empty() {
+            table.row(["tier"].into_iter().chain(values.iter().map(|(key, _)| *key)));
+        }
+        table.row([tier.as_str()].into_iter().chain(values.iter().map(|(_, value)| value.as_str())));
+    }
+    table
+}
+
+/// A column for each role, a row for each key.
+fn policies(config: &Config, tier: Tier) -> Table {
+    let columns: Vec<_> = Role::ALL
+        .into_iter()
+        .filter_map(|role| Some((role, config::policy_values(config.policy(role, tier)?.as_ref()))))
+        .collect();
+    let mut table = Table::default();
+    table.row(["key"].into_iter().chain(columns.iter().map(|(role, _)| role.as_str())));
+    if let Some((_, keys)) = columns.first() {
+        for (i, (key, _)) in keys.iter().enumerate() {
+            table.row([*key].into_iter().chain(columns.iter().map(|(_, values)| values[i].1.as_str())));
+        }
+    }
+    table
+}
+
+/// Rows of cells, aligned when shown.
+#[derive(Default)]
+struct Table(Vec<Vec<String>>);
+
+impl Table {
+    fn row<'c>(&mut self, cells: impl IntoIterator<Item = &'c str>) {
+        self.0.push(cells.into_iter().map(str::to_owned).collect());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.0.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.0.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for row in &self.0 {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                write!(line, "  {cell:width$}")?;
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,297 @@
+//! `pgbelay explain`: the verdict on each statement, without any database.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::psql_script::PsqlScript;
+use crate::config::{self, Config, Policy, Role, Tier};
+use crate::policy::{Judgement, SessionView, StaticCatalog, judge, qualified};
+use crate::sql::{self, Boundedness, Facts, Hazard, Kind, Script, Write};
+
+const AFTER_HELP: &str = "\
+Statements come from the argument, a file (-f) or standard input. psql's own lines (\\d, \\restrict) and COPY data are passed
+over. Each statement is judged as if sent alone, as psql does; functions that Postgres does not bring count as able to do
+anything, since no server is asked.
+
+Examples:
+  pgbelay explain --tier prod --role service 'DELETE FROM email_drafts WHERE 1=1'
+  pgbelay explain --tier prod --role migrator --json -f migrations/0042.sql      in CI
+  pgbelay explain --config pgbelay.toml --database app:prod --role engineer < script.sql
+
+Exit status: 0 no statement is denied; 1 one is; 2 wrong usage.";
+
+/// Arguments of `pgbelay explain`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// Configuration file; without it the built-in policies are used
+    #[arg(short, long, env = "PGBELAY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Database of the configuration, with its tier: app:prod
+    #[arg(long, value_name = "NAME", conflicts_with = "tier")]
+    database: Option<String>,
+    /// Tier: int, stg or prod
+    #[arg(long, value_name = "TIER", required_unless_present = "database")]
+    tier: Option<Tier>,
+    /// Role: admin, agent, auditor, engineer, migrator or service
+    #[arg(long, value_name = "ROLE")]
+    role: Role,
+    /// Prints one JSON object a statement
+    #[arg(long)]
+    json: bool,
+    /// The reason that the session has given; without it, one counts as given
+    #[arg(long, value_name = "TEXT", conflicts_with = "no_reason")]
+    reason: Option<String>,
+    /// Judges as if no reason had been given
+    #[arg(long)]
+    no_reason: bool,
+    /// Reads the statements from a file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "sql")]
+    file: Option<PathBuf>,
+    /// The statements
+    #[arg(value_name = "SQL")]
+    sql: Option<String>,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> ExitCode {
+    match explain(&args) {
+        Ok(Outcome::NoneDenied) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeDenied) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("pgbelay explain: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    NoneDenied,
+    SomeDenied,
+}
+
+/// Why nothing could be explained.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0}")]
+    Config(String),
+    #[error("no database \"{0}\" in the configuration; pgbelay check lists them")]
+    Database(String),
+    #[error("--database needs --config, or PGBELAY_CONFIG in the environment")]
+    NoConfig,
+    #[error("give --tier, or --config and --database")]
+    NoTier,
+    #[error("no statement: give one as an argument, a file with -f, or statements on standard input")]
+    NoStatement,
+    #[error("cannot read {what}: {source}")]
+    Read { what: String, source: io::Error },
+    #[error("cannot write: {0}")]
+    Write(#[from] io::Error),
+}
+
+fn explain(args: &Args) -> Result<Outcome, Error> {
+    let setting = Setting::of(args)?;
+    let text = read(args)?;
+    let reason = match (&args.reason, args.no_reason) {
+        (Some(given), _) => Some(given.as_str()),
+        (None, true) => None,
+        (None, false) => Some("explain"),
+    };
+    let view = SessionView { database: &setting.database, reason, catalog: &StaticCatalog };
+    let mut out = io::stdout().lock();
+    let mut tally = Tally::default();
+    let mut psql = PsqlScript::new(&text);
+    while let Some(piece) = psql.next_statement() {
+        let script = sql::classify(piece);
+        if takes_data(&script) {
+            psql.skip_copy_data();
+        }
+        for (facts, judgement) in script.statements.iter().zip(judge(&script, &setting.policy, &view)) {
+            let row = Row::new(piece, facts, &judgement);
+            tally.count(row.verdict);
+            let shown = if args.json { json_line(&row)? } else { row.for_people() };
+            out.write_all(shown.as_bytes())?;
+        }
+    }
+    if !args.json {
+        writeln!(out, "{tally} ({} on {})", setting.policy.role, setting.policy.tier)?;
+    }
+    for command in psql.unjudged() {
+        eprintln!("pgbelay explain: note: what psql runs for \"{command}\" was not judged");
+    }
+    Ok(if tally.denied() == 0 { Outcome::NoneDenied } else { Outcome::SomeDenied })
+}
+
+/// The policy to judge by, and the database's name for hints.
+#[derive(Debug)]
+struct Setting {
+    policy: Arc<Policy>,
+    database: String,
+}
+
+impl Setting {
+    fn of(args: &Args) -> Result<Self, Error> {
+        // Only the rules are needed: no password, no other file.
+        let config = match &args.config {
+            Some(path) => Some(config::load_without_secrets(path).map_err(|e| Error::Config(e.to_string()))?),
+            None => None,
+        };
+        let (tier, database) = match (&args.database, args.tier) {
+            (Some(name), _) => {
+                let target = config.as_ref().ok_or(Error::NoConfig)?.target(name);
+                let target = target.map_err(|_| Error::Database(name.clone()))?;
+                (target.tier, target.database.clone())
+            }
+            (None, Some(tier)) => (tier, String::new()),
+            (None, None) => return Err(Error::NoTier),
+        };
+        let configured = config.and_then(|config: Config| config.policy(args.role, tier));
+        let policy = configured.unwrap_or_else(|| Arc::new(config::default_policy(args.role, tier)));
+        Ok(Self { policy, database })
+    }
+}
+
+fn read(args: &Args) -> Result<String, Error> {
+    if let Some(sql) = &args.sql {
+        return Ok(sql.clone());
+    }
+    if let Some(path) = &args.file {
+        let what = path.display().to_string();
+        return std::fs::read_to_string(path).map_err(|source| Error::Read { what, source });
+    }
+    if io::stdin().is_terminal() {
+        return Err(Error::NoStatement);
+    }
+    let mut text = String::new();
+    match io::stdin().read_to_string(&mut text) {
+        Ok(_) => Ok(text),
+        Err(source) => Err(Error::Read { what: "standard input".to_owned(), source }),
+    }
+}
+
+/// Whether psql would read COPY data from the script behind this statement.
+fn takes_data(script: &Script) -> bool {
+    script.statements.last().is_some_and(|facts| {
+        facts.kind == Kind::CopyFrom
+            && !facts.hazards.contains(&Hazard::ServerFile)
+            && !facts.hazards.contains(&Hazard::ServerProgram)
+    })
+}
+
+/// One statement's verdict: the keys of the JSON output, in their order.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    sql: &'a str,
+    kind: &'a str,
+    class: &'static str,
+    verdict: &'static str,
+    rule: &'static str,
+    message: Option<&'a str>,
+    detail: Option<&'a str>,
+    hint: Option<&'a str>,
+    writes: Vec<WriteRow<'a>>,
+    tables: Vec<String>,
+    fingerprint: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct WriteRow<'a> {
+    verb: &'static str,
+    table: String,
+    columns: &'a [String],
+    bound: &'static str,
+}
+
+impl<'a> Row<'a> {
+    fn new(text: &'a str, facts: &'a Facts, judgement: &'a Judgement) -> Self {
+        let (verdict, rule, said) = match judgement {
+            Judgement::Deny(denial) => ("deny", denial.rule, Some((&denial.message, &denial.detail, &denial.hint))),
+            Judgement::Confirm(denial) => {
+                ("confirm", denial.rule, Some((&denial.message, &denial.detail, &denial.hint)))
+            }
+            Judgement::Allow { rule, guards, notices } => {
+                let said = notices.first().map(|notice| (&notice.message, &notice.detail, &notice.hint));
+                (guards.verdict_name(), *rule, said)
+            }
+        };
+        let mut tables: Vec<_> =
+            facts.writes.iter().map(|write| &write.table).chain(&facts.reads).map(qualified).collect();
+        tables.sort();
+        tables.dedup();
+        Self {
+            sql: facts.redacted.as_deref().or_else(|| text.get(facts.span.clone())).unwrap_or(text).trim(),
+            kind: &facts.tag,
+            class: facts.class.as_str(),
+            verdict,
+            rule,
+            message: said.map(|said| said.0.as_str()),
+            detail: said.map(|said| said.1.as_str()),
+            hint: said.map(|said| said.2.as_str()),
+            writes: facts.writes.iter().map(WriteRow::new).collect(),
+            tables,
+            fingerprint: &facts.fingerprint,
+        }
+    }
+
+    fn for_people(&self) -> String {
+        let mut shown = format!("{:<9}  {}\n", self.verdict, self.sql.replace('\n', "\n           "));
+        for line in [self.message, self.detail].into_iter().flatten() {
+            shown.push_str(&format!("           {line}\n"));
+        }
+        if let Some(hint) = self.hint {
+            shown.push_str(&format!("           hint: {hint}\n"));
+        }
+        shown
+    }
+}
+
+impl<'a> WriteRow<'a> {
+    fn new(write: &'a Write) -> Self {
+        let bound = match &write.bound {
+            Boundedness::NotApplicable => "not_applicable",
+            Boundedness::Missing => "missing",
+            Boundedness::Tautology(_) => "tautology",
+            Boundedness::NotOnTarget(_) => "not_on_target",
+            Boundedness::Bounded => "bounded",
+        };
+        Self { verb: write.verb.as_str(), table: qualified(&write.table), columns: &write.columns, bound }
+    }
+}
+
+fn json_line(row: &Row<'_>) -> Result<String, Error> {
+    let mut line = serde_json::to_string(row).map_err(io::Error::from)?;
+    line.push('\n');
+    Ok(line)
+}
+
+/// How often each verdict was given.
+#[derive(Debug, Default)]
+struct Tally(BTreeMap<&'static str, usize>);
+
+impl Tally {
+    fn count(&mut self, verdict: &'static str) {
+        *self.0.entry(verdict).or_default() += 1;
+    }
+
+    fn denied(&self) -> usize {
+        self.0.get("deny").copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total: usize = self.0.values().sum();
+        write!(f, "{total} {}", if total == 1 { "statement" } else { "statements" })?;
+        for (i, (verdict, count)) in self.0.iter().enumerate() {
+            write!(f, "{} {count} {verdict}", if i == 0 { ":" } else { "," })?;
+        }
+        Ok(())
+    }
+}

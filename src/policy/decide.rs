@@ -1,0 +1,112 @@
+//! From facts to a verdict: asks every rule about every statement and keeps the worst answer.
+
+use std::sync::Arc;
+
+use crate::config::{Action, Policy};
+use crate::sql::Script;
+
+use super::guards;
+use super::rules::{Context, Finding, RULES, Rule};
+use super::verdict::Sealed;
+use super::{Denial, Guards, Notice, Permit, RuleId, SessionView, Verdict};
+
+/// The rule named where none had to decide.
+pub const DEFAULT_RULE: RuleId = "default";
+
+/// Decides whether a text may run, and how. Pure: the same arguments give the same verdict.
+///
+/// Every statement of the text is judged; a text is as bad as its worst statement, since a simple query runs them all. The
+/// first of several equally bad ones is the one that is named.
+pub fn decide(script: &Arc<Script>, policy: &Policy, view: &SessionView<'_>) -> Verdict {
+    let mut confirm = None;
+    let mut rule = DEFAULT_RULE;
+    let mut guards = guards::of_session(policy);
+    let mut notices = Vec::new();
+    for judgement in judge(script, policy, view) {
+        match judgement {
+            Judgement::Deny(denial) => return Verdict::Deny(denial),
+            Judgement::Confirm(denial) => confirm = confirm.or(Some(denial)),
+            Judgement::Allow { rule: decided_by, guards: more, notices: said } => {
+                if rule == DEFAULT_RULE {
+                    rule = decided_by;
+                }
+                guards = guards::both(guards, more);
+                notices.extend(said);
+            }
+        }
+    }
+    match confirm {
+        Some(denial) => Verdict::Confirm(denial),
+        None => Verdict::Allow(Permit { script: Arc::clone(script), rule, guards, notices, _sealed: Sealed }),
+    }
+}
+
+/// What is thought of one statement of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Judgement {
+    /// It may run.
+    Allow {
+        /// The rule that decided, [`DEFAULT_RULE`] where none had to.
+        rule: RuleId,
+        /// How it must be run.
+        guards: Guards,
+        /// Warnings.
+        notices: Vec<Notice>,
+    },
+    /// It may run once it is confirmed.
+    Confirm(Denial),
+    /// It may not.
+    Deny(Denial),
+}
+
+/// Judges each statement of a text, in order. Only [`decide`] gives the right to run anything; this tells people why.
+pub fn judge(script: &Script, policy: &Policy, view: &SessionView<'_>) -> Vec<Judgement> {
+    (0..script.statements.len()).map(|index| judge_one(&Context { script, index, policy, view })).collect()
+}
+
+fn judge_one(cx: &Context<'_>) -> Judgement {
+    let mut rule = DEFAULT_RULE;
+    let mut notices = Vec::new();
+    let mut confirm = None;
+    for candidate in RULES {
+        let Some(finding) = (candidate.check)(cx) else { continue };
+        match finding.action {
+            Action::Deny => return Judgement::Deny(denial(candidate, finding, cx.index)),
+            Action::Confirm => {
+                confirm.get_or_insert_with(|| denial(candidate, asking_for_confirmation(finding), cx.index));
+            }
+            Action::Warn => {
+                notices.push(notice(candidate, finding));
+                rule = first(rule, candidate.id);
+            }
+            Action::Allow => rule = first(rule, candidate.id),
+        }
+    }
+    match confirm {
+        Some(denial) => Judgement::Confirm(denial),
+        None => Judgement::Allow { rule, guards: guards::of_statement(cx), notices },
+    }
+}
+
+fn first(rule: RuleId, candidate: RuleId) -> RuleId {
+    if rule == DEFAULT_RULE { candidate } else { rule }
+}
+
+fn denial(rule: &Rule, finding: Finding, statement: usize) -> Denial {
+    let detail = format!("rule {}: {}", rule.id, finding.detail);
+    Denial { rule: rule.id, statement, sqlstate: rule.sqlstate, message: finding.message, detail, hint: finding.hint }
+}
+
+fn notice(rule: &Rule, finding: Finding) -> Notice {
+    let detail = format!("rule {}: {}", rule.id, finding.detail);
+    Notice { rule: rule.id, message: finding.message, detail, hint: finding.hint }
+}
+
+/// `{token}` stands for the one-time token, which the session knows.
+fn asking_for_confirmation(finding: Finding) -> Finding {
+    let hint = format!(
+        "If that is meant, run SET pgbelay.confirm = '{{token}}' and send the same statement again. {}",
+        finding.hint
+    );
+    Finding { hint, ..finding }
+}

@@ -1,0 +1,226 @@
+//! How an allowed statement must be run.
+
+use crate::config::Policy;
+use crate::sql::functions::Category;
+use crate::sql::{Kind, Verb};
+
+use super::Guards;
+use super::rules::Context;
+
+/// What holds for every text of a session, an empty one too.
+pub(super) fn of_session(policy: &Policy) -> Guards {
+    Guards { read_only: policy.is_read_only(), ..Guards::default() }
+}
+
+/// The guards of one statement.
+pub(super) fn of_statement(cx: &Context<'_>) -> Guards {
+    let opaque = may_leave_unseen_state(cx);
+    let single_statement = cx.is_careful() && cx.facts().kind == Kind::UnparsedMaybeRead;
+    Guards {
+        read_only: cx.policy.is_read_only() || single_statement,
+        single_statement,
+        max_rows_written: cx.policy.max_rows_written.filter(|_| !cx.policy.is_read_only() && changes_counted_rows(cx)),
+        max_rows_returned: cx.policy.max_rows_returned.filter(|_| returns_rows(cx.facts().kind)),
+        intent: cx.policy.is_guarded() && (opaque || changes_something(cx)),
+        opaque,
+    }
+}
+
+/// The guards of two statements sent together.
+pub(super) fn both(a: Guards, b: Guards) -> Guards {
+    Guards {
+        read_only: a.read_only || b.read_only,
+        single_statement: a.single_statement || b.single_statement,
+        max_rows_written: tighter(a.max_rows_written, b.max_rows_written),
+        max_rows_returned: tighter(a.max_rows_returned, b.max_rows_returned),
+        intent: a.intent || b.intent,
+        opaque: a.opaque || b.opaque,
+    }
+}
+
+fn tighter(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, None) | (None, one) => one,
+    }
+}
+
+/// What EXECUTE runs is not in its text, and code that the server keeps can change any setting.
+fn may_leave_unseen_state(cx: &Context<'_>) -> bool {
+    match cx.facts().kind {
+        Kind::Do | Kind::Call | Kind::Execute | Kind::UnparsedMaybeRead | Kind::UnparsedMaybeWrite => true,
+        Kind::Select
+        | Kind::Insert
+        | Kind::Update
+        | Kind::Delete
+        | Kind::Merge
+        | Kind::CopyFrom
+        | Kind::CopyTo
+        | Kind::Truncate
+        | Kind::Drop
+        | Kind::Ddl
+        | Kind::CreateTableAs
+        | Kind::Role
+        | Kind::Cluster
+        | Kind::TempDdl
+        | Kind::Maintenance
+        | Kind::Explain
+        | Kind::Prepare
+        | Kind::Deallocate
+        | Kind::Declare
+        | Kind::Fetch
+        | Kind::Close
+        | Kind::Transaction
+        | Kind::TwoPhase
+        | Kind::Set
+        | Kind::Show
+        | Kind::Discard
+        | Kind::Lock
+        | Kind::Listen
+        | Kind::Notify
+        | Kind::Load
+        | Kind::Constraints => cx.opaque_calls().next().is_some(),
+    }
+}
+
+/// Whether the server counts rows that this statement changes, and a rollback can still undo them. What PREPARE names does not
+/// run yet; TRUNCATE has no count; EXECUTE may run a write.
+fn changes_counted_rows(cx: &Context<'_>) -> bool {
+    match cx.facts().kind {
+        Kind::Prepare => false,
+        Kind::Execute => true,
+        Kind::Select
+        | Kind::Insert
+        | Kind::Update
+        | Kind::Delete
+        | Kind::Merge
+        | Kind::CopyFrom
+        | Kind::CopyTo
+        | Kind::CreateTableAs
+        | Kind::TempDdl
+        | Kind::Explain
+        | Kind::Declare => cx.facts().writes.iter().any(|w| w.verb != Verb::Truncate),
+        Kind::Truncate
+        | Kind::Drop
+        | Kind::Ddl
+        | Kind::Role
+        | Kind::Cluster
+        | Kind::Maintenance
+        | Kind::Do
+        | Kind::Call
+        | Kind::Deallocate
+        | Kind::Fetch
+        | Kind::Close
+        | Kind::Transaction
+        | Kind::TwoPhase
+        | Kind::Set
+        | Kind::Show
+        | Kind::Discard
+        | Kind::Lock
+        | Kind::Listen
+        | Kind::Notify
+        | Kind::Load
+        | Kind::Constraints
+        | Kind::UnparsedMaybeRead
+        | Kind::UnparsedMaybeWrite => false,
+    }
+}
+
+/// Whether a statement's answer holds rows of the database's tables.
+fn returns_rows(kind: Kind) -> bool {
+    match kind {
+        Kind::Select | Kind::CopyTo | Kind::Fetch | Kind::Execute | Kind::UnparsedMaybeRead => true,
+        Kind::Insert
+        | Kind::Update
+        | Kind::Delete
+        | Kind::Merge
+        | Kind::CopyFrom
+        | Kind::Truncate
+        | Kind::Drop
+        | Kind::Ddl
+        | Kind::CreateTableAs
+        | Kind::Role
+        | Kind::Cluster
+        | Kind::TempDdl
+        | Kind::Maintenance
+        | Kind::Do
+        | Kind::Call
+        | Kind::Explain
+        | Kind::Prepare
+        | Kind::Deallocate
+        | Kind::Declare
+        | Kind::Close
+        | Kind::Transaction
+        | Kind::TwoPhase
+        | Kind::Set
+        | Kind::Show
+        | Kind::Discard
+        | Kind::Lock
+        | Kind::Listen
+        | Kind::Notify
+        | Kind::Load
+        | Kind::Constraints
+        | Kind::UnparsedMaybeWrite => false,
+    }
+}
+
+/// Whether a statement is more than a read or the session's own book-keeping.
+fn changes_something(cx: &Context<'_>) -> bool {
+    let facts = cx.facts();
+    match facts.kind {
+        Kind::Select
+        | Kind::CopyTo
+        | Kind::Explain
+        | Kind::Prepare
+        | Kind::Declare
+        | Kind::Fetch
+        | Kind::Close
+        | Kind::Deallocate
+        | Kind::Transaction
+        | Kind::Set
+        | Kind::Show
+        | Kind::Discard
+        | Kind::Listen
+        | Kind::Constraints
+        | Kind::TempDdl
+        | Kind::Lock
+        // Run READ ONLY on the server.
+        | Kind::UnparsedMaybeRead => {
+            !facts.writes.is_empty() || !facts.hazards.is_empty() || cx.categories().any(|(_, category)| leaves_a_trace(category))
+        }
+        Kind::Insert
+        | Kind::Update
+        | Kind::Delete
+        | Kind::Merge
+        | Kind::CopyFrom
+        | Kind::Truncate
+        | Kind::Drop
+        | Kind::Ddl
+        | Kind::CreateTableAs
+        | Kind::Role
+        | Kind::Cluster
+        | Kind::Maintenance
+        | Kind::Do
+        | Kind::Call
+        | Kind::Execute
+        | Kind::TwoPhase
+        | Kind::Notify
+        | Kind::Load
+        | Kind::UnparsedMaybeWrite => true,
+    }
+}
+
+/// Whether a function of the table changes more than the session that calls it.
+fn leaves_a_trace(category: Category) -> bool {
+    match category {
+        Category::AdvisoryLock | Category::Settings | Category::Sleep => false,
+        Category::ProcessControl
+        | Category::Files
+        | Category::OtherConnection
+        | Category::Replication
+        | Category::RunsSql
+        | Category::LargeObject
+        | Category::Notification
+        | Category::Sequence => true,
+    }
+}

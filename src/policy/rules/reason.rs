@@ -1,0 +1,94 @@
+//! A reason before anything is read or written.
+
+use super::context::{Context, Finding};
+use crate::config::ReasonRule;
+use crate::policy::FunctionNature;
+use crate::sql::functions::Category;
+use crate::sql::{Facts, Kind, Name};
+
+/// `reason-required`
+pub(super) fn required(cx: &Context<'_>) -> Option<Finding> {
+    match cx.policy.reason {
+        ReasonRule::Optional => return None,
+        ReasonRule::Required => {}
+    }
+    let given = cx.view.reason.is_some_and(|reason| !reason.trim().is_empty());
+    if given || is_bookkeeping(cx.facts().kind) || looks_at_the_catalog_only(cx) {
+        return None;
+    }
+    Finding::deny(
+        format!("a reason is required on {} before anything is read or written", cx.policy.tier),
+        "no reason was given in this session",
+        "Run SET pgbelay.reason = '…' with a ticket or a sentence, or connect with PGOPTIONS=\"-c pgbelay.reason=…\".",
+    )
+}
+
+/// Statements that touch the session, not the data.
+fn is_bookkeeping(kind: Kind) -> bool {
+    match kind {
+        Kind::Set
+        | Kind::Show
+        | Kind::Transaction
+        | Kind::Discard
+        | Kind::Deallocate
+        | Kind::Close
+        | Kind::Constraints
+        | Kind::Listen => true,
+        Kind::Select
+        | Kind::Insert
+        | Kind::Update
+        | Kind::Delete
+        | Kind::Merge
+        | Kind::CopyFrom
+        | Kind::CopyTo
+        | Kind::Truncate
+        | Kind::Drop
+        | Kind::Ddl
+        | Kind::CreateTableAs
+        | Kind::Role
+        | Kind::Cluster
+        | Kind::TempDdl
+        | Kind::Maintenance
+        | Kind::Do
+        | Kind::Call
+        | Kind::Explain
+        | Kind::Prepare
+        | Kind::Execute
+        | Kind::Declare
+        | Kind::Fetch
+        | Kind::TwoPhase
+        | Kind::Lock
+        | Kind::Notify
+        | Kind::Load
+        | Kind::UnparsedMaybeRead
+        | Kind::UnparsedMaybeWrite => false,
+    }
+}
+
+/// Reads of the system catalog, and of nothing at all (`SELECT version()`): what `\d`, tab completion and drivers ask for
+/// before a person has typed anything. They hold no data of the application's.
+fn looks_at_the_catalog_only(cx: &Context<'_>) -> bool {
+    let facts = cx.facts();
+    facts.kind == Kind::Select
+        && facts.reads.iter().all(is_catalog)
+        && facts.writes.is_empty()
+        && facts.locks.is_empty()
+        && facts.hazards.is_empty()
+        && cx.categories().all(|(_, category)| category == Category::Settings)
+        && calls_built_ins_only(cx, facts)
+}
+
+fn calls_built_ins_only(cx: &Context<'_>, facts: &Facts) -> bool {
+    facts.functions.iter().all(|call| {
+        cx.view.catalog.function(call.name.schema.as_deref(), &call.name.name) == FunctionNature::BuiltIn
+            || call.name.schema.as_deref() == Some("information_schema")
+    })
+}
+
+/// pg_catalog comes before every schema of the search path, so that an unqualified `pg_class` is the catalog's.
+pub(super) fn is_catalog(name: &Name) -> bool {
+    match name.schema.as_deref() {
+        Some(schema) => schema == "pg_catalog" || schema == "information_schema",
+        None => name.name.starts_with("pg_"),
+    }
+}

@@ -1,0 +1,400 @@
+//! `decide` and `clamp` over facts made by hand: what must hold whatever `classify` makes of a text.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::config::{Access, Action, Policy, Role, Tier, default_policy};
+use crate::sql::{
+    AccessMode, Boundedness, Call, Class, Effect, Facts, Hazard, Kind, Lock, Name, Scope, Script, SettingValue, Verb,
+    Write,
+};
+
+/// Everything that Postgres does not bring is opaque, but `stable_one`.
+#[derive(Debug)]
+struct TestCatalog;
+
+impl Catalog for TestCatalog {
+    fn function(&self, _schema: Option<&str>, name: &str) -> FunctionNature {
+        match name {
+            "touch" => FunctionNature::Opaque,
+            "stable_one" => FunctionNature::ReadOnly,
+            _ => FunctionNature::BuiltIn,
+        }
+    }
+}
+
+fn view(reason: Option<&str>) -> SessionView<'_> {
+    SessionView { database: "app", reason, catalog: &TestCatalog }
+}
+
+fn name(text: &str) -> Name {
+    Name { schema: None, name: text.to_owned() }
+}
+
+fn facts(kind: Kind, tag: &str) -> Facts {
+    Facts {
+        span: 0..0,
+        kind,
+        class: Class::Read,
+        tag: tag.into(),
+        writes: Vec::new(),
+        reads: Vec::new(),
+        functions: Vec::new(),
+        effects: Vec::new(),
+        locks: Vec::new(),
+        hazards: Vec::new(),
+        normalized: String::new(),
+        fingerprint: String::new(),
+        redacted: None,
+    }
+}
+
+fn write(kind: Kind, verb: Verb, bound: Boundedness) -> Facts {
+    let write = Write { verb, table: name("email_drafts"), columns: Vec::new(), bound };
+    Facts { writes: vec![write], ..facts(kind, verb.as_str()) }
+}
+
+fn select() -> Facts {
+    Facts { reads: vec![name("projects")], ..facts(Kind::Select, "SELECT") }
+}
+
+fn calling(function: &str) -> Facts {
+    let call = Call { name: name(function), arity: 0, literals: Vec::new() };
+    Facts { functions: vec![call], ..select() }
+}
+
+fn having(effect: Effect) -> Facts {
+    Facts { effects: vec![effect], ..facts(Kind::Set, "SET") }
+}
+
+fn set(setting: &str, value: &str, by_function: bool) -> Effect {
+    let value = SettingValue::Text(value.to_owned());
+    Effect::Set { name: setting.to_owned(), value, scope: Scope::Session, by_function }
+}
+
+fn decided(policy: &Policy, statements: Vec<Facts>) -> Verdict {
+    decide(&Arc::new(Script { statements, traceparent: None }), policy, &view(Some("INC-1")))
+}
+
+fn denied_by(policy: &Policy, statements: Vec<Facts>) -> Option<RuleId> {
+    match decided(policy, statements) {
+        Verdict::Deny(denial) => Some(denial.rule),
+        Verdict::Allow(_) | Verdict::Confirm(_) => None,
+    }
+}
+
+fn guards(policy: &Policy, statements: Vec<Facts>) -> Guards {
+    match decided(policy, statements) {
+        Verdict::Allow(permit) => permit.guards,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn service() -> Policy {
+    default_policy(Role::Service, Tier::Prod)
+}
+
+fn engineer() -> Policy {
+    default_policy(Role::Engineer, Tier::Prod)
+}
+
+#[test]
+fn the_message_reads_as_documented() {
+    let all = write(Kind::Delete, Verb::Delete, Boundedness::Tautology("1=1".to_owned()));
+    let Verdict::Deny(denial) = decided(&service(), vec![all]) else { panic!("allowed") };
+    assert_eq!(denial.message, "DELETE without an effective WHERE is not allowed on prod");
+    assert_eq!(denial.detail, "rule unbounded-write: the predicate \"1=1\" is always true for email_drafts");
+    assert_eq!(denial.hint, "Restrict the rows, for example WHERE id = ..., or try it on app:stg first.");
+    assert_eq!(denial.sqlstate, "42501");
+
+    let missing = write(Kind::Delete, Verb::Delete, Boundedness::Missing);
+    let Verdict::Deny(denial) = decided(&service(), vec![missing]) else { panic!("allowed") };
+    assert_eq!(denial.detail, "rule unbounded-write: there is no WHERE, so every row of email_drafts would be deleted");
+}
+
+#[test]
+fn no_less_careful_tier_is_named_where_there_is_none() {
+    let policy = default_policy(Role::Engineer, Tier::Int);
+    let Verdict::Allow(permit) = decided(&policy, vec![write(Kind::Delete, Verb::Delete, Boundedness::Missing)]) else {
+        panic!("refused")
+    };
+    assert_eq!(permit.rule, "unbounded-write");
+    assert_eq!(permit.notices.len(), 1);
+    assert_eq!(permit.notices[0].message, "DELETE without an effective WHERE asks for care on int");
+    assert_eq!(permit.notices[0].hint, "Restrict the rows, for example WHERE id = ...");
+}
+
+#[test]
+fn the_worst_statement_wins_and_is_named() {
+    let bounded = || write(Kind::Delete, Verb::Delete, Boundedness::Bounded);
+    let missing = || write(Kind::Delete, Verb::Delete, Boundedness::Missing);
+    let Verdict::Deny(denial) = decided(&service(), vec![select(), bounded(), missing()]) else { panic!("allowed") };
+    assert_eq!(denial.statement, 2);
+
+    let policy = default_policy(Role::Engineer, Tier::Stg);
+    let truncate = || write(Kind::Truncate, Verb::Truncate, Boundedness::NotApplicable);
+    let Verdict::Confirm(denial) = decided(&policy, vec![select(), truncate()]) else { panic!("not asked") };
+    assert_eq!((denial.statement, denial.rule), (1, "truncate-drop"));
+    assert!(denial.hint.contains("SET pgbelay.confirm = '{token}'"), "{}", denial.hint);
+    let worse = decided(&policy, vec![truncate(), missing()]);
+    assert!(matches!(worse, Verdict::Deny(Denial { statement: 1, .. })), "{worse:?}");
+}
+
+#[test]
+fn reasons_are_asked_for_before_data_is_touched() {
+    let policy = engineer();
+    let judged = |reason, facts| {
+        let script = Arc::new(Script { statements: vec![facts], traceparent: None });
+        matches!(decide(&script, &policy, &view(reason)), Verdict::Deny(Denial { rule: "reason-required", .. }))
+    };
+    assert!(judged(None, select()));
+    assert!(judged(Some("  "), select()));
+    assert!(!judged(Some("INC-42"), select()));
+    assert!(!judged(None, facts(Kind::Show, "SHOW")));
+    assert!(!judged(None, having(set("application_name", "x", false))));
+    let catalog =
+        |schema: Option<&str>, table: &str| Name { schema: schema.map(str::to_owned), name: table.to_owned() };
+    let reading = |table| Facts { reads: vec![table], ..select() };
+    assert!(!judged(None, reading(catalog(Some("pg_catalog"), "pg_class"))));
+    assert!(!judged(None, reading(catalog(None, "pg_class"))));
+    assert!(judged(None, reading(catalog(Some("public"), "pg_class"))));
+    assert!(judged(None, Facts { reads: Vec::new(), ..calling("touch") }), "what it reads is not known");
+}
+
+#[test]
+fn read_only_sessions_are_read_only_on_the_server_whatever_they_send() {
+    let policy = engineer();
+    assert!(guards(&policy, vec![select()]).read_only);
+    assert!(guards(&policy, vec![]).read_only);
+    assert_eq!(guards(&policy, vec![select()]).verdict_name(), "read_only");
+    assert_eq!(guards(&policy, vec![select()]).max_rows_returned, policy.max_rows_returned);
+    let call = guards(&policy, vec![calling("touch")]);
+    assert!(call.opaque && call.read_only);
+}
+
+#[test]
+fn read_only_sessions_change_nothing() {
+    let policy = engineer();
+    let bounded = write(Kind::Delete, Verb::Delete, Boundedness::Bounded);
+    assert_eq!(denied_by(&policy, vec![bounded]), Some("read-only-tier"));
+    for (kind, tag) in [
+        (Kind::Ddl, "CREATE TABLE"),
+        (Kind::CreateTableAs, "SELECT INTO"),
+        (Kind::TempDdl, "CREATE TABLE"),
+        (Kind::Role, "GRANT"),
+        (Kind::Cluster, "ALTER SYSTEM"),
+        (Kind::Maintenance, "VACUUM"),
+        (Kind::Notify, "NOTIFY"),
+        (Kind::Call, "CALL"),
+        (Kind::Do, "DO"),
+        (Kind::TwoPhase, "COMMIT PREPARED"),
+        (Kind::Load, "LOAD"),
+    ] {
+        assert_eq!(denied_by(&policy, vec![facts(kind, tag)]), Some("read-only-tier"), "{tag}");
+    }
+    let locking = |lock| Facts { locks: vec![lock], ..select() };
+    assert_eq!(denied_by(&policy, vec![locking(Lock::Rows)]), Some("read-only-tier"));
+    assert_eq!(denied_by(&policy, vec![locking(Lock::Table("ROW SHARE".to_owned()))]), Some("read-only-tier"));
+    assert_eq!(denied_by(&policy, vec![locking(Lock::Table("ACCESS SHARE".to_owned()))]), None);
+    let Verdict::Deny(denial) = decided(&policy, vec![facts(Kind::Ddl, "CREATE TABLE")]) else { panic!("allowed") };
+    assert_eq!(denial.sqlstate, "25006");
+}
+
+#[test]
+fn read_only_sessions_cannot_be_left() {
+    let policy = engineer();
+    let escape = Some("read-only-escape");
+    let read_write = Some(AccessMode::ReadWrite);
+    for effect in [
+        Effect::Begin(read_write),
+        Effect::SetTransaction(read_write),
+        Effect::SetSessionCharacteristics(read_write),
+        set("default_transaction_read_only", "off", false),
+        set("transaction_read_only", "0", true),
+        set("default_transaction_read_only", "o", false),
+        Effect::Reset("default_transaction_read_only".to_owned()),
+    ] {
+        assert_eq!(denied_by(&policy, vec![having(effect.clone())]), escape, "{effect:?}");
+        assert_eq!(denied_by(&service(), vec![having(effect.clone())]), None, "{effect:?}");
+    }
+    assert_eq!(denied_by(&policy, vec![having(set("default_transaction_read_only", "on", false))]), None);
+    assert_eq!(denied_by(&policy, vec![having(Effect::Begin(Some(AccessMode::ReadOnly)))]), None);
+    assert_eq!(denied_by(&policy, vec![having(Effect::SetUnknown)]), Some("unknown-setting"));
+
+    assert_eq!(denied_by(&policy, vec![having(Effect::ResetAll)]), None);
+    assert_eq!(denied_by(&policy, vec![having(Effect::ResetAll), select()]), escape);
+    let commit = || having(Effect::Commit { chain: false });
+    assert_eq!(denied_by(&policy, vec![select(), commit(), select()]), None);
+    assert_eq!(denied_by(&policy, vec![calling("touch"), commit(), calling("touch")]), escape);
+}
+
+#[test]
+fn what_is_not_understood_runs_alone_and_read_only_or_not_at_all() {
+    let maybe_read = || facts(Kind::UnparsedMaybeRead, "SELECT");
+    let permit = guards(&service(), vec![maybe_read()]);
+    assert!(permit.single_statement && permit.read_only && permit.opaque);
+    assert_eq!(denied_by(&service(), vec![select(), maybe_read()]), Some("unparsed-read"));
+    let hidden = Facts { hazards: vec![Hazard::UnicodeIdentifier], ..maybe_read() };
+    assert_eq!(denied_by(&service(), vec![hidden]), Some("unparsed-read"));
+    let dangerous = Facts { kind: Kind::UnparsedMaybeRead, ..calling("set_config") };
+    assert_eq!(denied_by(&service(), vec![dangerous]), Some("unparsed-read"));
+    let maybe_write = || facts(Kind::UnparsedMaybeWrite, "");
+    for (role, tier) in [(Role::Service, Tier::Prod), (Role::Engineer, Tier::Stg), (Role::Auditor, Tier::Int)] {
+        assert_eq!(
+            denied_by(&default_policy(role, tier), vec![maybe_write()]),
+            Some("unparsed-write"),
+            "{role} {tier}"
+        );
+    }
+    let int = guards(&default_policy(Role::Engineer, Tier::Int), vec![maybe_write()]);
+    assert!(int.opaque && !int.read_only && !int.single_statement);
+}
+
+#[test]
+fn writes_are_guarded_and_announced() {
+    let bounded = || write(Kind::Delete, Verb::Delete, Boundedness::Bounded);
+    let permit = guards(&service(), vec![bounded()]);
+    assert_eq!(permit.max_rows_written, Some(1_000));
+    assert!(permit.intent && !permit.read_only);
+    assert_eq!(permit.verdict_name(), "guarded");
+    assert!(!guards(&service(), vec![select()]).intent);
+    assert!(guards(&service(), vec![select(), bounded()]).intent);
+    assert!(guards(&service(), vec![calling("touch")]).intent);
+    let int = guards(&default_policy(Role::Engineer, Tier::Int), vec![bounded()]);
+    assert!(!int.intent && int.max_rows_written.is_none());
+}
+
+#[test]
+fn opaque_functions_follow_the_policy() {
+    assert_eq!(denied_by(&default_policy(Role::Migrator, Tier::Prod), vec![calling("touch")]), Some("opaque-write"));
+    assert_eq!(denied_by(&service(), vec![calling("touch")]), None);
+    assert!(matches!(
+        decided(&default_policy(Role::Engineer, Tier::Stg), vec![calling("touch")]),
+        Verdict::Confirm(Denial { rule: "opaque-write", .. })
+    ));
+    let migrator = default_policy(Role::Migrator, Tier::Prod);
+    assert_eq!(denied_by(&migrator, vec![calling("stable_one")]), None);
+}
+
+#[test]
+fn dangerous_functions_follow_the_policy_except_in_read_only_sessions() {
+    let kill = || calling("pg_terminate_backend");
+    assert_eq!(denied_by(&service(), vec![kill()]), Some("dangerous-function"));
+    assert_eq!(denied_by(&default_policy(Role::Service, Tier::Int), vec![kill()]), None);
+    let auditor = default_policy(Role::Auditor, Tier::Int);
+    assert_eq!(denied_by(&auditor, vec![kill()]), Some("dangerous-function"));
+    let to_file = Facts { hazards: vec![Hazard::ServerFile], ..facts(Kind::CopyTo, "COPY") };
+    assert_eq!(denied_by(&auditor, vec![to_file]), Some("server-file"));
+}
+
+#[test]
+fn schema_changes_follow_their_keys() {
+    let migrator = default_policy(Role::Migrator, Tier::Prod);
+    for (kind, tag, rule, migrator_too) in [
+        (Kind::Ddl, "CREATE TABLE", "ddl", false),
+        (Kind::CreateTableAs, "CREATE TABLE AS", "ddl", false),
+        (Kind::Cluster, "CREATE EXTENSION", "ddl", false),
+        (Kind::Role, "GRANT", "role-statement", false),
+        (Kind::Maintenance, "VACUUM", "maintenance", false),
+        (Kind::Drop, "DROP TABLE", "truncate-drop", true),
+        (Kind::Cluster, "CREATE DATABASE", "cluster", true),
+        (Kind::TwoPhase, "PREPARE TRANSACTION", "code-block", true),
+    ] {
+        assert_eq!(denied_by(&service(), vec![facts(kind, tag)]), Some(rule), "{tag}");
+        assert_eq!(denied_by(&migrator, vec![facts(kind, tag)]).is_some(), migrator_too, "{tag}");
+    }
+    assert_eq!(denied_by(&service(), vec![facts(Kind::TempDdl, "CREATE TABLE")]), None);
+}
+
+#[test]
+fn settings_that_matter_are_watched() {
+    for (effect, rule) in [
+        (set("standard_conforming_strings", "off", false), "text-trap-setting"),
+        (set("client_encoding", "SJIS", false), "text-trap-setting"),
+        (set("client_encoding", "gb-18030", true), "text-trap-setting"),
+        (set("transform_null_equals", "on", false), "text-trap-setting"),
+        (set("session_replication_role", "replica", false), "unsafe-setting"),
+        (set("role", "postgres", true), "role-change"),
+        (set("session_authorization", "postgres", false), "role-change"),
+        (set("statement_timeout", "0", true), "limit-setting"),
+        (set("pgbelay.raeson", "x", false), "proxy-setting"),
+        (set("pgbelay.tier", "int", false), "proxy-setting"),
+        (set("pgbelay.reason", "x", true), "proxy-setting"),
+        (Effect::Show("pgbelay.nothing".to_owned()), "proxy-setting"),
+        (Effect::SetUnknown, "unknown-setting"),
+    ] {
+        assert_eq!(denied_by(&service(), vec![having(effect.clone())]), Some(rule), "{effect:?}");
+    }
+    for effect in [
+        set("standard_conforming_strings", "on", false),
+        set("client_encoding", "LATIN1", false),
+        set("session_replication_role", "origin", false),
+        set("role", "none", false),
+        Effect::Reset("role".to_owned()),
+        Effect::Reset("session_authorization".to_owned()),
+        set("statement_timeout", "0", false),
+        set("statement_timeout", "5s", true),
+        set("pgbelay.reason", "x", false),
+        Effect::Show("pgbelay.limits".to_owned()),
+        set("app.tenant", "acme", true),
+    ] {
+        assert_eq!(denied_by(&service(), vec![having(effect.clone())]), None, "{effect:?}");
+    }
+}
+
+#[test]
+fn people_take_no_session_level_advisory_locks_on_guarded_tiers() {
+    let lock = || Facts { effects: vec![Effect::AdvisoryLock], ..select() };
+    assert_eq!(denied_by(&engineer(), vec![lock()]), Some("advisory-lock"));
+    assert_eq!(denied_by(&service(), vec![lock()]), None);
+    assert_eq!(denied_by(&default_policy(Role::Engineer, Tier::Int), vec![lock()]), None);
+}
+
+#[test]
+fn every_rule_can_be_switched_by_its_key() {
+    let mut policy = default_policy(Role::Engineer, Tier::Prod);
+    policy.access = Access::ReadWrite;
+    policy.ddl = Action::Allow;
+    policy.truncate_drop = Action::Warn;
+    policy.unbounded_write = Action::Confirm;
+    assert_eq!(denied_by(&policy, vec![facts(Kind::Ddl, "CREATE TABLE")]), None);
+    let Verdict::Allow(permit) = decided(&policy, vec![facts(Kind::Drop, "DROP TABLE")]) else { panic!("refused") };
+    assert_eq!(permit.notices[0].rule, "truncate-drop");
+    let unbounded = write(Kind::Update, Verb::Update, Boundedness::Missing);
+    assert!(matches!(decided(&policy, vec![unbounded]), Verdict::Confirm(_)));
+}
+
+#[test]
+fn limits_may_be_lowered_and_not_raised() {
+    let mut policy = engineer();
+    policy.statement_timeout = Some(Duration::from_secs(120));
+    policy.lock_timeout = None;
+    let clamped = |name, value: &str| clamp(name, &SettingValue::Text(value.to_owned()), &policy);
+    assert_eq!(clamped("statement_timeout", "5s"), Clamp::WithinLimit);
+    assert_eq!(clamped("statement_timeout", "2min"), Clamp::WithinLimit);
+    assert_eq!(clamped("lock_timeout", "0"), Clamp::WithinLimit, "the tier has no limit of its own");
+    assert_eq!(clamped("work_mem", "0"), Clamp::NotALimit);
+    for raising in ["0", "10h", "120001", "0.4", "nonsense", "-1"] {
+        let Clamp::Clamped { value, notice: Some(notice) } = clamped("statement_timeout", raising) else {
+            panic!("{raising}")
+        };
+        assert_eq!(value, "2min");
+        assert_eq!(notice.message, "statement_timeout is held at 2min on prod");
+    }
+    let unknown = clamp("statement_timeout", &SettingValue::Unknown, &policy);
+    assert!(matches!(unknown, Clamp::Clamped { notice: Some(_), .. }));
+    let default = clamp("statement_timeout", &SettingValue::Default, &policy);
+    assert_eq!(default, Clamp::Clamped { value: "2min".to_owned(), notice: None });
+}
+
+#[test]
+fn rule_ids_are_unique_and_have_a_summary() {
+    let mut ids: Vec<_> = RULES.iter().map(|rule| rule.id).collect();
+    ids.push(DEFAULT_RULE);
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count);
+    assert!(RULES.iter().all(|rule| !rule.summary.is_empty() && rule.sqlstate.len() == 5));
+}

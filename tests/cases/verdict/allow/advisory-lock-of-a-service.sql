@@ -1,0 +1,3 @@
+-- role: service
+-- tier: prod
+SELECT pg_advisory_lock(1);

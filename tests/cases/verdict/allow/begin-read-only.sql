@@ -1,0 +1,3 @@
+-- role: engineer
+-- tier: prod
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;

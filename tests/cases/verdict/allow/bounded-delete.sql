@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- verdict: guarded
+DELETE FROM email_drafts WHERE id = 1;

@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- verdict: allow
+/* DELETE FROM email_drafts */

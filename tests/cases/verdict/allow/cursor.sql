@@ -1,0 +1,3 @@
+-- role: engineer
+-- tier: prod
+DECLARE c CURSOR FOR SELECT * FROM projects;

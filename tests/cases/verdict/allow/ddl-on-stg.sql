@@ -1,0 +1,3 @@
+-- role: engineer
+-- tier: stg
+CREATE INDEX ON email_drafts (status);

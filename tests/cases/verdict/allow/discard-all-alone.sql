@@ -1,0 +1,3 @@
+-- role: engineer
+-- tier: prod
+DISCARD ALL;

@@ -1,0 +1,4 @@
+-- role: engineer
+-- tier: int
+-- verdict: allow
+DO $$ BEGIN PERFORM 1; END $$

@@ -1,0 +1,4 @@
+-- role: engineer
+-- tier: prod
+-- verdict: read_only
+LOCK TABLE projects IN ACCESS SHARE MODE;

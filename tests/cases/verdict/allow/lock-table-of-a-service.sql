@@ -1,0 +1,3 @@
+-- role: service
+-- tier: prod
+LOCK TABLE projects IN ROW EXCLUSIVE MODE;

@@ -1,0 +1,3 @@
+-- role: migrator
+-- tier: prod
+CREATE TABLE t (a int);

@@ -1,0 +1,4 @@
+-- role: engineer
+-- tier: int
+-- verdict: allow
+FROBNICATE email_drafts;

@@ -1,0 +1,3 @@
+-- role: service
+-- tier: prod
+NOTIFY ch, 'x';

@@ -1,0 +1,4 @@
+-- role: engineer
+-- tier: prod
+-- reason: none
+SET pgbelay.reason = 'INC-42';

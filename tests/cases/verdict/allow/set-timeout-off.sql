@@ -1,0 +1,3 @@
+-- role: engineer
+-- tier: prod
+SET statement_timeout = 0;

@@ -1,0 +1,4 @@
+-- role: engineer
+-- tier: prod
+-- reason: none
+SHOW pgbelay.limits;

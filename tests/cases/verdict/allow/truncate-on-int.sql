@@ -1,0 +1,4 @@
+-- role: engineer
+-- tier: int
+-- verdict: allow
+TRUNCATE email_drafts CASCADE;

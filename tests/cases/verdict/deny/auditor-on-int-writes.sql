@@ -1,0 +1,4 @@
+-- role: auditor
+-- tier: int
+-- rule: read-only-tier
+INSERT INTO projects (name) VALUES ('x');

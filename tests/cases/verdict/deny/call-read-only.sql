@@ -1,0 +1,4 @@
+-- role: agent
+-- tier: stg
+-- rule: read-only-tier
+CALL wipe_proc();

@@ -1,0 +1,4 @@
+-- role: service
+-- tier: stg
+-- rule: server-program
+COPY projects FROM PROGRAM 'curl x';

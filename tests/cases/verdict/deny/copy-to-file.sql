@@ -1,0 +1,5 @@
+-- role: service
+-- tier: stg
+-- rule: server-file
+-- hint: \copy
+COPY projects TO '/tmp/x';

@@ -1,0 +1,4 @@
+-- role: service
+-- tier: stg
+-- rule: cluster
+CREATE DATABASE x;

@@ -1,0 +1,4 @@
+-- role: engineer
+-- tier: prod
+-- rule: unbounded-write
+DELETE FROM email_drafts;

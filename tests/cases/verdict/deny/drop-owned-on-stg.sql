@@ -1,0 +1,5 @@
+-- role: migrator
+-- tier: stg
+-- rule: truncate-drop
+-- verdict: confirm
+DROP OWNED BY bob;

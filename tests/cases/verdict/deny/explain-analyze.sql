@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- rule: unbounded-write
+EXPLAIN ANALYZE DELETE FROM email_drafts;

@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- rule: server-file
+LOAD 'auto_explain';

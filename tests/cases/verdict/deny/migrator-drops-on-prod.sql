@@ -1,0 +1,4 @@
+-- role: migrator
+-- tier: prod
+-- rule: truncate-drop
+DROP TABLE email_drafts;

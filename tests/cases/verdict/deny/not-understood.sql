@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- rule: unparsed-write
+FROBNICATE email_drafts;

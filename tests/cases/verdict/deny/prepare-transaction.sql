@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- rule: code-block
+PREPARE TRANSACTION 'x';

@@ -1,0 +1,4 @@
+-- role: engineer
+-- tier: prod
+-- rule: dangerous-function
+SELECT * FROM pg_ls_dir('/');

@@ -1,0 +1,5 @@
+-- role: engineer
+-- tier: prod
+-- rule: reason-required
+-- reason: none
+COPY projects TO STDOUT;

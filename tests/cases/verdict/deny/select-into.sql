@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- rule: ddl
+SELECT * INTO newt FROM projects;

@@ -1,0 +1,4 @@
+-- role: engineer
+-- tier: stg
+-- rule: role-change
+SET SESSION AUTHORIZATION postgres;

@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- rule: role-change
+SET ROLE postgres;

@@ -1,0 +1,4 @@
+-- role: service
+-- tier: stg
+-- rule: server-program
+CREATE LANGUAGE plpython3u;

@@ -1,0 +1,4 @@
+-- role: service
+-- tier: stg
+-- rule: system-catalog
+UPDATE pg_catalog.pg_authid SET rolsuper = true WHERE rolname = 'app';

@@ -1,0 +1,4 @@
+-- role: engineer
+-- tier: prod
+-- rule: read-only-tier
+VACUUM projects;

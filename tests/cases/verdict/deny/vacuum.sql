@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- rule: maintenance
+VACUUM FULL email_drafts;
