@@ -195,7 +195,7 @@ def test_no_password_or_verifier_anywhere(audited):
     text = audited.audit_file.read_text() + audited.stderr() + audited.http("/metrics")[1] + audited.http("/readyz")[1]
     for _, password in USERS.values():
         assert password not in text
-    assert audited.env["TEST_UPSTREAM_PASSWORD"] not in text
+    assert audited.environment["TEST_UPSTREAM_PASSWORD"] not in text
     assert "SCRAM-SHA-256$" not in text
 
 

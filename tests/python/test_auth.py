@@ -153,7 +153,7 @@ def test_password_from_the_environment(make_proxy, password):
     proxy = make_proxy(start=False)
     proxy.config["users"]["alice"] = {"role": "engineer", "password_env": "ALICE_PASSWORD"}
     proxy.write_config()
-    proxy.env["ALICE_PASSWORD"] = password
+    proxy.environment["ALICE_PASSWORD"] = password
     proxy.start()
     clear = "from-verifier" if password.startswith("SCRAM") else password
     with proxy.connect("alice", "int", password=clear) as conn:

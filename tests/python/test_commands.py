@@ -65,14 +65,14 @@ def test_check_uses_the_environment(tmp_path):
 def test_check_connect(make_proxy):
     """Logs in to each upstream."""
     proxy = make_proxy(start=False)
-    result = command("check", "--config", proxy.config_file, "--connect", env=proxy.env)
+    result = command("check", "--config", proxy.config_file, "--connect", env=proxy.environment)
     assert result.returncode == 0, result.stdout + result.stderr
     proxy.config["databases"]["app"]["stg"]["url"] += "_nosuch"
     proxy.write_config()
-    result = command("check", "--config", proxy.config_file, "--connect", env=proxy.env)
+    result = command("check", "--config", proxy.config_file, "--connect", env=proxy.environment)
     assert result.returncode == 1
     assert "app:stg" in result.stdout + result.stderr and "nosuch" in result.stdout + result.stderr
-    result = command("check", "--config", proxy.config_file, "--connect", env=proxy.env | {"TEST_UPSTREAM_PASSWORD": "wrong"})
+    result = command("check", "--config", proxy.config_file, "--connect", env=proxy.environment | {"TEST_UPSTREAM_PASSWORD": "wrong"})
     assert result.returncode == 1 and "wrong" not in result.stdout + result.stderr
 
 

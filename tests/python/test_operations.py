@@ -310,7 +310,7 @@ def test_metrics_are_well_formed(proxy):
 
 def test_log_has_no_statements_and_is_json_where_asked(make_proxy):
     proxy = make_proxy(start=False)
-    proxy.env["PGBELAY_LOG_FORMAT"] = "json"
+    proxy.environment["PGBELAY_LOG_FORMAT"] = "json"
     proxy.start()
     with proxy.connect("app", "int") as conn:
         conn.execute("SELECT 'not for the log'")

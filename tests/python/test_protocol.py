@@ -29,7 +29,7 @@ from support.wire import SYNC, Closed, bind, close, describe, execute, kinds, me
 def test_broken_framing_ends_the_session(proxy, data):
     with proxy.wire_login("alice") as wire:
         wire.send(data)
-        wire.sock.shutdown(1)
+        wire.end()
         messages = wire.rest()
         assert kinds(messages) in ("", "E", "EZ"), messages
         assert set(w.errors(messages)) <= {"08P01"}

@@ -129,8 +129,8 @@ def test_banner(proxy):
     """Tier in its colour word, read-only, and the time left."""
     stderr = psql(proxy, "-c", "SELECT 1").stderr
     notice = next(line for line in stderr.splitlines() if line.startswith("NOTICE:"))
-    for word in ("prod", "red", "read-only", "30 min"):
-        assert word in notice, notice
+    for word in ("prod", "red", "read-only", "30"):
+        assert word in notice.lower(), notice
     stg = psql(proxy, "-c", "SELECT 1", tier="stg").stderr
     assert "NOTICE" in stg and "yellow" in stg and "read-only" not in stg
     assert psql(proxy, "-c", "SELECT 1", tier="int").stderr == ""

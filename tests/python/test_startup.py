@@ -158,7 +158,7 @@ def test_malformed_first_packets_end_the_connection(proxy, data):
     with proxy.wire(timeout=10) as wire:
         wire.send(data)
         # Some of them are prefixes of something longer: no more is coming.
-        wire.sock.shutdown(1)
+        wire.end()
         messages = wire.rest()
         assert all(m.kind == "E" for m in messages if m.kind not in ("R",)), messages
     assert_works(proxy)
@@ -271,7 +271,7 @@ def _to_sasl(proxy):
 def test_only_a_sasl_response_is_taken_during_authentication(proxy, data):
     with _to_sasl(proxy) as wire:
         wire.send(data)
-        wire.sock.shutdown(1)
+        wire.end()
         messages = wire.rest()
         assert all(m.kind in "ER" for m in messages), messages
         # Never AuthenticationOk.
@@ -331,6 +331,6 @@ def test_closing_at_once_leaves_nothing_behind(proxy):
         wire.sock.close()
     with pytest.raises((Closed, AssertionError)):
         with proxy.wire() as wire:
-            wire.sock.shutdown(1)
+            wire.end()
             wire.receive()
     assert_works(proxy)

@@ -152,7 +152,7 @@ class Proxy(Endpoint):
         self.audit_file = self.base / "audit.jsonl"
         self.stderr_file = self.base / "stderr.log"
         self.process = None
-        self.env = {"TEST_UPSTREAM_PASSWORD": APP_PASSWORD, "RUST_BACKTRACE": "1"}
+        self.environment = {"TEST_UPSTREAM_PASSWORD": APP_PASSWORD, "RUST_BACKTRACE": "1"}
         self.config = merge(self._base_config(database_names or {}), config or {})
         self.write_config()
 
@@ -182,7 +182,7 @@ class Proxy(Endpoint):
 
     def start(self, wait_for="/readyz"):
         """Starts the process and waits until the path answers 200."""
-        env = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | self.env
+        env = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | self.environment
         with open(self.stderr_file, "ab") as log:
             self.process = subprocess.Popen([binary(), "run", "--config", str(self.config_file)],
                                             stdout=log, stderr=log, env=env, cwd=self.base)

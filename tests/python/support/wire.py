@@ -148,6 +148,13 @@ class Wire:
         """Sends all parts in one write."""
         self.sock.sendall(b"".join(parts))
 
+    def end(self):
+        """Says that nothing more is coming; the server may have closed already."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
     def _fill(self):
         try:
             data = self.sock.recv(65536)
