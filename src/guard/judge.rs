@@ -181,9 +181,10 @@ impl Judge {
                     is_transaction_control: facts.effects.iter().any(ends_or_begins),
                     leaves_state: permit.guards.opaque
                         && (matches!(facts.kind, Kind::Do | Kind::Call | Kind::Execute)
-                            || facts.functions.iter().any(|call| {
-                                catalog.leaves_state(call.name.schema.as_deref(), &call.name.name)
-                            })),
+                            || facts
+                                .functions
+                                .iter()
+                                .any(|call| catalog.leaves_state(call.name.schema.as_deref(), &call.name.name))),
                 })
                 .collect(),
             Verdict::Confirm(_) | Verdict::Deny(_) => vec![],
@@ -194,9 +195,10 @@ impl Judge {
             route: route(verdict, &steps, &script),
             is_recorded: match self.policy.audit {
                 AuditScope::All => true,
-                AuditScope::Changes => script.statements.iter().any(|f| {
-                    !f.writes.is_empty() || !matches!(f.class, Class::Read | Class::Misc | Class::MiscSet)
-                }),
+                AuditScope::Changes => script
+                    .statements
+                    .iter()
+                    .any(|f| !f.writes.is_empty() || !matches!(f.class, Class::Read | Class::Misc | Class::MiscSet)),
             },
             script,
             steps,
@@ -239,10 +241,7 @@ fn changes_rows(facts: &Facts) -> bool {
 }
 
 fn ends_or_begins(effect: &Effect) -> bool {
-    matches!(
-        effect,
-        Effect::Begin(_) | Effect::Commit { .. } | Effect::Rollback { .. } | Effect::PrepareTransaction
-    )
+    matches!(effect, Effect::Begin(_) | Effect::Commit { .. } | Effect::Rollback { .. } | Effect::PrepareTransaction)
 }
 
 fn severity(class: &Class) -> u8 {

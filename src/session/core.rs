@@ -11,15 +11,14 @@ use bytes::{Buf, BytesMut};
 use super::extended::{Portal, Prepared};
 use super::replies::Expect;
 use super::run::Run;
-use super::stepwise::Stepwise;
 use super::state::SessionState;
+use super::stepwise::Stepwise;
 use crate::audit::{Event, Record, SessionContext};
 use crate::guard::{Judge, Judged};
 use crate::policy::{Denial, sqlstate};
 use crate::upstream::{Link, Parameters, Settings, Statements};
 use crate::wire::{
-    BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header, put_bare,
-    put_ready,
+    BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header, put_bare, put_ready,
 };
 
 /// Output beyond this many bytes is sent before more is taken in.
@@ -222,13 +221,15 @@ impl Core {
                 Progress::Consumed
             }
             b'X' => Progress::Stop(Step::End),
-            _ if self.is_copying_in => Progress::Stop(self.fatal(
-                Report::fatal(
-                    sqlstate::PROTOCOL_VIOLATION,
-                    format!("unexpected message type {:?} during COPY from stdin", header.tag as char),
-                )
-                .hint("End the COPY with CopyDone or CopyFail first."),
-            )),
+            _ if self.is_copying_in => Progress::Stop(
+                self.fatal(
+                    Report::fatal(
+                        sqlstate::PROTOCOL_VIOLATION,
+                        format!("unexpected message type {:?} during COPY from stdin", header.tag as char),
+                    )
+                    .hint("End the COPY with CopyDone or CopyFail first."),
+                ),
+            ),
             b'Q' => self.framed(header, input, |core, body| core.query(body, link)),
             b'P' => self.framed(header, input, |core, body| core.parse(body, link)),
             b'B' => self.bind_message(header, input, link),
@@ -446,7 +447,9 @@ impl Core {
     fn too_long(&mut self, header: Header) -> Step {
         self.fatal(
             Report::fatal(sqlstate::ROW_LIMIT, format!("a message of {} bytes is too long for the proxy", header.size))
-                .detail(format!("Statements may have up to {MAX_BUFFERED} bytes; parameters and COPY data have no such limit."))
+                .detail(format!(
+                    "Statements may have up to {MAX_BUFFERED} bytes; parameters and COPY data have no such limit."
+                ))
                 .hint("Send the data as parameters or with COPY instead of inside the statement's text."),
         )
     }

@@ -61,7 +61,12 @@ impl Core {
         }
         let statement = self.statements.intern(parse.sql, parse.types);
         let prepared = Prepared { judged: Arc::clone(&judged), statement: Arc::clone(&statement) };
-        if judged.local().is_some() || judged.script.statements.is_empty() || self.state.is_orphaned {
+        let is_known = !parse.name.is_empty() && statement.is_valid();
+        if judged.local().is_some()
+            || judged.script.statements.is_empty()
+            || self.state.is_orphaned
+            || (is_known && link.is_none())
+        {
             self.answer(put_parse_complete);
         } else {
             let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
@@ -77,7 +82,7 @@ impl Core {
             } else {
                 self.make_room(&statement, link);
                 put_parse(&statement.name, parse.sql.as_bytes(), parse.types, &mut link.outbox);
-                self.expect_extended(Expect::Parse(Some(statement.id)), link);
+                self.expect_extended(Expect::Parse(Some(Arc::clone(&statement))), link);
             }
         }
         self.prepared.insert(parse.name.into(), prepared);
@@ -396,7 +401,7 @@ impl Core {
         if !link.prepared.has(statement) {
             self.make_room(statement, link);
             put_parse(&statement.name, statement.sql.as_bytes(), &statement.types, &mut link.outbox);
-            self.expect_extended(Expect::Own(Own::Parse(Some(statement.id))), link);
+            self.expect_extended(Expect::Own(Own::Parse(Some(Arc::clone(statement)))), link);
         }
         &statement.name
     }

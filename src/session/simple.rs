@@ -10,9 +10,7 @@ use crate::guard::{Judged, Route};
 use crate::policy::{Notice, sqlstate};
 use crate::sql::Effect;
 use crate::upstream::Link;
-use crate::wire::{
-    Report, TransactionState, put_command_complete, put_empty_query, put_query, put_ready, read_query,
-};
+use crate::wire::{Report, TransactionState, put_command_complete, put_empty_query, put_query, put_ready, read_query};
 
 impl Core {
     pub(super) fn query(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
@@ -112,9 +110,7 @@ impl Core {
 
     pub(super) fn tell_notices(&mut self, notices: &[Notice]) {
         for notice in notices {
-            let report = Report::notice(notice.message.clone())
-                .detail(notice.detail.clone())
-                .hint(notice.hint.clone());
+            let report = Report::notice(notice.message.clone()).detail(notice.detail.clone()).hint(notice.hint.clone());
             self.answer(|out| report.write(out));
         }
     }
