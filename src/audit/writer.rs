@@ -342,3 +342,6 @@ fn own_entry(message: String) -> Entry {
     let record = Record { message: Some(message), ..Record::new(Event::Admin) };
     Entry { record: Some(record), time_us: time::now_us(), waiter: None }
 }
+
+#[cfg(test)]
+mod tests;
