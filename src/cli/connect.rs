@@ -7,7 +7,7 @@ use crate::upstream::Endpoint;
 
 /// Logs in to every upstream of the configuration, at the same time; one line each, in the order of the configuration.
 /// Returns the report and whether all of them worked.
-pub fn connect_all(config: &Config) -> std::io::Result<(String, bool)> {
+pub(super) fn connect_all(config: &Config) -> std::io::Result<(String, bool)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(async {
         let attempts: Vec<_> = config

@@ -475,7 +475,8 @@ impl Driver {
             }
             self.target.metrics.statement_seconds(duration);
         }
-        for rule in self.core.denied.drain(..) {
+        for (class, rule, verdict) in self.core.denied.drain(..) {
+            self.target.metrics.statement(class, verdict);
             self.target.metrics.denied(rule);
         }
     }

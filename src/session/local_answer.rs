@@ -30,7 +30,7 @@ impl Core {
             LocalAction::Set { name, value } => {
                 match name.as_str() {
                     "reason" => self.reason = value.as_deref().and_then(clean_reason),
-                    "confirm" => self.confirm.clone_from(value),
+                    "confirm" => self.confirm.give(value.as_deref()),
                     // The policy refuses all others.
                     _ => {}
                 }
