@@ -10,9 +10,9 @@ use pgbelay::config::scram_verifier;
 use pgbelay::dev::{Cluster, ClusterOptions, free_port};
 
 /// A running proxy and its database; both go when it is dropped.
-pub struct Proxy {
-    pub cluster: Cluster,
-    pub port: u16,
+pub(crate) struct Proxy {
+    _cluster: Cluster,
+    port: u16,
     child: Child,
     folder: tempfile::TempDir,
 }
@@ -21,7 +21,7 @@ const PASSWORD: &str = "secret";
 
 impl Proxy {
     /// `pool_max` connections for each tier of database `app`.
-    pub fn start(pool_max: u32) -> Self {
+    pub(crate) fn start(pool_max: u32) -> Self {
         let cluster = Cluster::start(&ClusterOptions::default()).unwrap();
         cluster.create_role("app", PASSWORD, "").unwrap();
         for tier in ["int", "prod"] {
@@ -70,13 +70,13 @@ password = "{verifier}"
             .stderr(Stdio::from(std::fs::File::create(folder.path().join("log")).unwrap()))
             .spawn()
             .unwrap();
-        let proxy = Self { cluster, port, child, folder };
+        let proxy = Self { _cluster: cluster, port, child, folder };
         proxy.wait_until_ready(admin);
         proxy
     }
 
     /// A connection string; `database` is `app` or `app:prod`.
-    pub fn url(&self, user: &str, database: &str) -> String {
+    pub(crate) fn url(&self, user: &str, database: &str) -> String {
         format!(
             "host=127.0.0.1 port={} user={user} password={PASSWORD} dbname={database} options='-c pgbelay.reason=TEST-1'",
             self.port
@@ -84,12 +84,12 @@ password = "{verifier}"
     }
 
     /// The proxy's log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// The audit trail.
-    pub fn audit(&self) -> PathBuf {
+    pub(crate) fn audit(&self) -> PathBuf {
         self.folder.path().join("audit.jsonl")
     }
 
