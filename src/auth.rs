@@ -82,8 +82,7 @@ impl Challenge {
 
     /// Checks the client-final message; returns the server-final message.
     pub fn finish(self, client_final: &[u8]) -> Result<String, AuthError> {
-        let server_final =
-            self.waiting.on_client_final_message(client_final).map_err(|e| AuthError(e.to_string()))?;
+        let server_final = self.waiting.on_client_final_message(client_final).map_err(|e| AuthError(e.to_string()))?;
         // Fail closed: not even a correct guess of the decoy logs in.
         if self.known { Ok(server_final) } else { Err(AuthError("no such user".to_owned())) }
     }
@@ -93,8 +92,7 @@ impl Challenge {
 fn parse_verifier(verifier: &Secret) -> Result<ScramSecret, AuthError> {
     let malformed = || AuthError("the user's SCRAM verifier is malformed".to_owned());
     let mut parts = verifier.expose().split('$');
-    let (Some(MECHANISM), Some(salting), Some(keys), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
+    let (Some(MECHANISM), Some(salting), Some(keys), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return Err(malformed());
     };

@@ -44,8 +44,6 @@ pub struct Server {
     pub sessions: Arc<Sessions>,
     /// The audit trail.
     pub audit: AuditLog,
-    /// Prepared statements by text.
-    pub statements: Arc<Statements>,
     /// Answers for users that do not exist.
     pub decoy: Decoy,
     /// Metrics of the process.
@@ -78,6 +76,8 @@ pub struct TargetRuntime {
     pub target: Arc<Target>,
     /// Its pool.
     pub pool: Arc<Pool>,
+    /// Prepared statements by text.
+    pub statements: Arc<Statements>,
     /// Its metrics.
     pub metrics: TierMetrics,
     limits: PoolLimits,
@@ -112,7 +112,6 @@ impl Server {
         Ok(Arc::new(Self {
             sessions: Arc::new(Sessions::default()),
             audit,
-            statements: Arc::new(Statements::new(INTERNED_STATEMENTS)),
             decoy: Decoy::new()?,
             metrics: ProcessMetrics::new(),
             runtime: ArcSwap::from_pointee(runtime),
@@ -143,15 +142,19 @@ impl Server {
         let mut record = Record::new(Event::ConfigReload);
         match taken {
             Ok(runtime) => {
-                if runtime.config.listen.address != old.config.listen.address || runtime.config.admin != old.config.admin {
+                if runtime.config.listen.address != old.config.listen.address
+                    || runtime.config.admin != old.config.admin
+                {
                     tracing::warn!("the addresses of [listen] and [admin] change only with a restart");
                 }
                 if runtime.config.audit != old.config.audit {
                     tracing::warn!("[audit] changes only with a restart");
                 }
-                for gone in old.targets.iter().filter(|(key, t)| {
-                    runtime.targets.get(key).is_none_or(|new| !Arc::ptr_eq(new, t))
-                }) {
+                for gone in old
+                    .targets
+                    .iter()
+                    .filter(|(key, t)| runtime.targets.get(key).is_none_or(|new| !Arc::ptr_eq(new, t)))
+                {
                     gone.1.pool.close_idle();
                 }
                 self.runtime.store(Arc::new(runtime));
@@ -298,6 +301,7 @@ impl TargetRuntime {
             name: target.name(),
             metrics: TierMetrics::new(&target.database, target.tier),
             pool: Pool::new(endpoint, limits),
+            statements: Arc::new(Statements::new(INTERNED_STATEMENTS)),
             target,
             limits,
             catalog: empty_catalog(),
@@ -315,10 +319,7 @@ impl TargetRuntime {
         let mut lease = self.pool.checkout().await?;
         let applied = lease.connection().apply(settings).await;
         if let Ok(parameters) = &applied {
-            self.greetings
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .put(settings.clone(), parameters.clone());
+            self.greetings.lock().unwrap_or_else(PoisonError::into_inner).put(settings.clone(), parameters.clone());
             lease.give_back();
         }
         Ok(applied)

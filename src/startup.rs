@@ -165,7 +165,9 @@ impl Startup {
         }
         match &runtime.tls {
             Some(acceptor) => self.accept_tls(acceptor.clone(), true).await,
-            None => Err(Refused::Gone(io::Error::new(io::ErrorKind::InvalidData, "direct TLS, but no TLS is configured"))),
+            None => {
+                Err(Refused::Gone(io::Error::new(io::ErrorKind::InvalidData, "direct TLS, but no TLS is configured")))
+            }
         }
     }
 
@@ -262,11 +264,7 @@ impl Startup {
     fn login_failed(&self, options: &StartupOptions, why: &str) -> Refused {
         self.server.metrics.auth_failure("password");
         self.record_refusal(options, sqlstate::INVALID_PASSWORD, why);
-        told(
-            sqlstate::INVALID_PASSWORD,
-            format!("password authentication failed for user \"{}\"", options.user),
-        )
-        .into()
+        told(sqlstate::INVALID_PASSWORD, format!("password authentication failed for user \"{}\"", options.user)).into()
     }
 
     fn record_refusal(&self, options: &StartupOptions, code: &str, why: &str) {

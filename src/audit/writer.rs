@@ -238,6 +238,8 @@ impl<S: Sink> Writer<S> {
         }
         self.durable = self.written;
         self.unsynced_since = None;
+        // Whoever is woken finds a lag that no longer counts its record.
+        self.queue.set_oldest(self.backlog.front().map(|e| e.time_us));
         for waiter in self.unsynced.drain(..).filter_map(|e| e.waiter) {
             // A waiter that has gone away wants no answer.
             let _ = waiter.send(Ok(()));
@@ -254,7 +256,10 @@ impl<S: Sink> Writer<S> {
                 self.durable = Position { offset: 0, records: 0, ..self.durable };
                 self.written = self.durable;
                 self.rotate_at = self.settings.rotate_bytes;
-                self.backlog.push_front(own_entry(format!("audit.rotated: continues {name}")));
+                let mut head = own_entry(format!("audit.rotated: continues {name}"));
+                // It stands before records that were submitted earlier: times run forward in the trail.
+                head.time_us = self.backlog.front().map_or(head.time_us, |e| e.time_us);
+                self.backlog.push_front(head);
             }
             Err(error) => {
                 tracing::warn!(%error, "audit trail could not be rotated; it grows on");
@@ -342,3 +347,6 @@ fn own_entry(message: String) -> Entry {
     let record = Record { message: Some(message), ..Record::new(Event::Admin) };
     Entry { record: Some(record), time_us: time::now_us(), waiter: None }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,7 +141,10 @@ fn run_tail(args: &TailArgs, out: &mut impl Write) -> Result<u8, Failure> {
     for line in &lines {
         show(line, args.json, out).map_err(Failure::Output)?;
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(0);
+    }
+    loop {
         out.flush().map_err(Failure::Output)?;
         std::thread::sleep(POLL_EVERY);
         let mut written = Ok(());
@@ -154,7 +157,6 @@ fn run_tail(args: &TailArgs, out: &mut impl Write) -> Result<u8, Failure> {
             .map_err(fail)?;
         written.map_err(Failure::Output)?;
     }
-    Ok(0)
 }
 
 fn show(line: &[u8], json: bool, out: &mut impl Write) -> io::Result<()> {

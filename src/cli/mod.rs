@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 pub mod audit;
 pub mod certs;
 pub mod check;
+mod connect;
 pub mod demo;
 pub mod explain;
 pub mod password;

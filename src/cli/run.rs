@@ -58,9 +58,8 @@ fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         let drain = config.drain;
         let (address, admin_address) = (config.listen.address, config.admin);
         // Both addresses are taken before anything else, so that a second process fails at once.
-        let listener = listener::bind(address)
-            .await
-            .map_err(|e| format!("cannot listen on [listen] address {address}: {e}"))?;
+        let listener =
+            listener::bind(address).await.map_err(|e| format!("cannot listen on [listen] address {address}: {e}"))?;
         let admin = match admin_address {
             Some(address) => Some(admin::bind(address).await?),
             None => None,

@@ -11,7 +11,7 @@ use lru::LruCache;
 use super::LocalAction;
 use crate::audit::StatementRecord;
 use crate::config::{AuditScope, Policy};
-use crate::policy::{Denial, Permit, SessionView, Verdict, decide};
+use crate::policy::{Confirmation, Denial, Permit, SessionView, Verdict, decide};
 use crate::sql::{Class, Effect, Facts, Kind, Script, classify};
 use crate::upstream::{Settings, SharedCatalog};
 
@@ -51,6 +51,8 @@ pub struct Judged {
     pub class: Class,
     /// Whether the policy wants it recorded when it runs.
     pub is_recorded: bool,
+    /// Allowed by a confirmation, and so once.
+    pub is_confirmed: bool,
     reason_given: bool,
     generation: u64,
 }
@@ -147,7 +149,7 @@ impl Judge {
     /// Judges a text, or remembers.
     pub fn judge(&self, text: &str, reason: Option<&str>) -> Arc<Judged> {
         if text.len() > CACHED_TEXT {
-            return Arc::new(self.judge_anew(text, reason));
+            return Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven));
         }
         let mut hasher = DefaultHasher::new();
         (text, reason.is_some()).hash(&mut hasher);
@@ -158,17 +160,22 @@ impl Judge {
         {
             return Arc::clone(judged);
         }
-        let judged = Arc::new(self.judge_anew(text, reason));
+        let judged = Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven));
         self.lock().put(key, Arc::clone(&judged));
         judged
     }
 
-    fn judge_anew(&self, text: &str, reason: Option<&str>) -> Judged {
+    /// Judges a text that the user has confirmed; not remembered, since a confirmation holds once.
+    pub fn judge_confirmed(&self, text: &str, reason: Option<&str>) -> Arc<Judged> {
+        Arc::new(self.judge_anew(text, reason, Confirmation::Given))
+    }
+
+    fn judge_anew(&self, text: &str, reason: Option<&str>, confirmation: Confirmation) -> Judged {
         // Read first: a change while judging then makes the judgement stale, not wrongly fresh.
         let generation = self.generation.load(Ordering::Acquire);
         let script = Arc::new(classify(text));
         let catalog = self.catalog.load();
-        let view = SessionView { database: &self.database, reason, catalog: &**catalog };
+        let view = SessionView { database: &self.database, reason, catalog: &**catalog, confirmation };
         let verdict = decide(&script, &self.policy, &view);
         let record = Arc::new(StatementRecord::from_script(text, &script));
         let steps: Vec<Step> = match &verdict {
@@ -181,9 +188,10 @@ impl Judge {
                     is_transaction_control: facts.effects.iter().any(ends_or_begins),
                     leaves_state: permit.guards.opaque
                         && (matches!(facts.kind, Kind::Do | Kind::Call | Kind::Execute)
-                            || facts.functions.iter().any(|call| {
-                                catalog.leaves_state(call.name.schema.as_deref(), &call.name.name)
-                            })),
+                            || facts
+                                .functions
+                                .iter()
+                                .any(|call| catalog.leaves_state(call.name.schema.as_deref(), &call.name.name))),
                 })
                 .collect(),
             Verdict::Confirm(_) | Verdict::Deny(_) => vec![],
@@ -194,15 +202,17 @@ impl Judge {
             route: route(verdict, &steps, &script),
             is_recorded: match self.policy.audit {
                 AuditScope::All => true,
-                AuditScope::Changes => script.statements.iter().any(|f| {
-                    !f.writes.is_empty() || !matches!(f.class, Class::Read | Class::Misc | Class::MiscSet)
-                }),
+                AuditScope::Changes => script
+                    .statements
+                    .iter()
+                    .any(|f| !f.writes.is_empty() || !matches!(f.class, Class::Read | Class::Misc | Class::MiscSet)),
             },
             script,
             steps,
             record,
             class,
             reason_given: reason.is_some(),
+            is_confirmed: confirmation == Confirmation::Given,
             generation,
         }
     }
@@ -239,10 +249,7 @@ fn changes_rows(facts: &Facts) -> bool {
 }
 
 fn ends_or_begins(effect: &Effect) -> bool {
-    matches!(
-        effect,
-        Effect::Begin(_) | Effect::Commit { .. } | Effect::Rollback { .. } | Effect::PrepareTransaction
-    )
+    matches!(effect, Effect::Begin(_) | Effect::Commit { .. } | Effect::Rollback { .. } | Effect::PrepareTransaction)
 }
 
 fn severity(class: &Class) -> u8 {

@@ -62,8 +62,6 @@ fn own_name(setting: &str) -> Option<&str> {
 fn limit(name: &str, value: &SettingValue, policy: &Policy, tag: &'static str) -> Option<LocalAction> {
     match clamp(name, value, policy) {
         Clamp::NotALimit | Clamp::WithinLimit => None,
-        Clamp::Clamped { value, notice } => {
-            Some(LocalAction::Limit { name: name.to_owned(), value, notice, tag })
-        }
+        Clamp::Clamped { value, notice } => Some(LocalAction::Limit { name: name.to_owned(), value, notice, tag }),
     }
 }

@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 
+use super::confirm::Confirm;
 use super::extended::{Portal, Prepared};
 use super::replies::Expect;
 use super::run::Run;
-use super::stepwise::Stepwise;
 use super::state::SessionState;
+use super::stepwise::Stepwise;
 use crate::audit::{Event, Record, SessionContext};
 use crate::guard::{Judge, Judged};
-use crate::policy::{Denial, sqlstate};
+use crate::policy::sqlstate;
 use crate::upstream::{Link, Parameters, Settings, Statements};
 use crate::wire::{
-    BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header, put_bare,
-    put_ready,
+    BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header, put_bare, put_ready,
 };
 
 /// Output beyond this many bytes is sent before more is taken in.
@@ -72,8 +72,8 @@ pub(super) struct Core {
     pub(super) records: Vec<Record>,
     /// Statements that ended, for metrics.
     pub(super) finished: Vec<(Arc<Judged>, std::time::Duration)>,
-    /// Denials, for metrics.
-    pub(super) denied: Vec<&'static str>,
+    /// Refusals for metrics: class, rule, verdict.
+    pub(super) denied: Vec<(crate::sql::Class, &'static str, &'static str)>,
     /// The statement in flight is to be cancelled upstream.
     pub(super) wants_cancel: bool,
     /// The connection's state is in doubt: it must be closed.
@@ -84,8 +84,10 @@ pub(super) struct Core {
     pub(super) told: Parameters,
     /// The reason given with `SET pgbelay.reason`.
     pub(super) reason: Option<Arc<str>>,
-    /// The latest token of `SET pgbelay.confirm`.
-    pub(super) confirm: Option<String>,
+    /// The text at hand was confirmed.
+    pub(super) confirmed: Option<Arc<Judged>>,
+    /// Confirmation asked for and given.
+    pub(super) confirm: Confirm,
     /// After an error in the extended protocol: messages are dropped until Sync.
     pub(super) is_skipping: bool,
     /// Extended messages were sent upstream since the last Sync.
@@ -136,7 +138,8 @@ impl Core {
             replies: VecDeque::new(),
             told,
             reason,
-            confirm: None,
+            confirmed: None,
+            confirm: Confirm::default(),
             is_skipping: false,
             is_unsynced: false,
             is_unflushed: false,
@@ -196,8 +199,8 @@ impl Core {
             }
             match self.message(header, input, link.as_deref_mut()) {
                 Progress::Consumed => {
-                    // What was passed on piece by piece has been taken off already.
                     self.intent = Intent::NotAsked;
+                    self.confirmed = None;
                 }
                 Progress::Stop(step) => return step,
             }
@@ -222,13 +225,15 @@ impl Core {
                 Progress::Consumed
             }
             b'X' => Progress::Stop(Step::End),
-            _ if self.is_copying_in => Progress::Stop(self.fatal(
-                Report::fatal(
-                    sqlstate::PROTOCOL_VIOLATION,
-                    format!("unexpected message type {:?} during COPY from stdin", header.tag as char),
-                )
-                .hint("End the COPY with CopyDone or CopyFail first."),
-            )),
+            _ if self.is_copying_in => Progress::Stop(
+                self.fatal(
+                    Report::fatal(
+                        sqlstate::PROTOCOL_VIOLATION,
+                        format!("unexpected message type {:?} during COPY from stdin", header.tag as char),
+                    )
+                    .hint("End the COPY with CopyDone or CopyFail first."),
+                ),
+            ),
             b'Q' => self.framed(header, input, |core, body| core.query(body, link)),
             b'P' => self.framed(header, input, |core, body| core.parse(body, link)),
             b'B' => self.bind_message(header, input, link),
@@ -413,22 +418,6 @@ impl Core {
         self.replies.is_empty() && self.stepwise.is_none()
     }
 
-    /// Records and counts a refusal.
-    pub(super) fn record_denial(&mut self, judged: &Arc<Judged>, denial: &Denial) {
-        let mut run = Run::new(Arc::clone(judged), self.next_number(), self.reason.clone());
-        self.count_statement();
-        run.sqlstate = Some(denial.sqlstate.to_owned());
-        self.denied.push(denial.rule);
-        let event = if matches!(judged.route, crate::guard::Route::Confirm(_)) { Event::Confirm } else { Event::Deny };
-        self.records.push(Record {
-            rule: Some(denial.rule),
-            verdict: Some(if event == Event::Deny { "deny" } else { "confirm" }),
-            sqlstate: run.sqlstate.clone(),
-            message: Some(denial.message.clone()),
-            ..run.record(event, &self.context)
-        });
-    }
-
     /// Ends the session with an error.
     pub(super) fn fatal(&mut self, report: Report) -> Step {
         self.answer_in_turn();
@@ -446,7 +435,9 @@ impl Core {
     fn too_long(&mut self, header: Header) -> Step {
         self.fatal(
             Report::fatal(sqlstate::ROW_LIMIT, format!("a message of {} bytes is too long for the proxy", header.size))
-                .detail(format!("Statements may have up to {MAX_BUFFERED} bytes; parameters and COPY data have no such limit."))
+                .detail(format!(
+                    "Statements may have up to {MAX_BUFFERED} bytes; parameters and COPY data have no such limit."
+                ))
                 .hint("Send the data as parameters or with COPY instead of inside the statement's text."),
         )
     }
@@ -493,9 +484,4 @@ pub(super) fn body_report(error: BodyError) -> Report {
             Report::error(sqlstate::PROTOCOL_VIOLATION, error.to_string())
         }
     }
-}
-
-/// A refusal as it is shown.
-pub(super) fn denial_report(denial: &Denial) -> Report {
-    Report::error(denial.sqlstate, denial.message.clone()).detail(denial.detail.clone()).hint(denial.hint.clone())
 }

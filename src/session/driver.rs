@@ -59,7 +59,7 @@ pub struct Session {
 pub async fn run(session: Session) {
     let Session { server, client, registered, target, context, judge, generation, initial, told, reason } = session;
     target.metrics.session_opened();
-    let statements = Arc::clone(&server.statements);
+    let statements = Arc::clone(&target.statements);
     let mut driver = Driver {
         core: Core::new(judge, context, statements, initial, told, reason),
         limits: Limits::new(Instant::now()),
@@ -342,11 +342,8 @@ impl Driver {
         self.target.metrics.limit(Limit::IdleInTransaction);
         self.record_limit("the transaction was idle for too long");
         self.core.fatal(
-            Report::fatal(
-                sqlstate::IDLE_IN_TRANSACTION,
-                "terminating connection due to idle-in-transaction timeout",
-            )
-            .hint("SHOW pgbelay.limits tells the limits of the tier."),
+            Report::fatal(sqlstate::IDLE_IN_TRANSACTION, "terminating connection due to idle-in-transaction timeout")
+                .hint("SHOW pgbelay.limits tells the limits of the tier."),
         );
         Some("idle in transaction")
     }
@@ -434,8 +431,11 @@ impl Driver {
             }
             None => {
                 self.core.fatal(
-                    Report::fatal(sqlstate::ADMIN_SHUTDOWN, "terminating connection: its user, role or database is gone")
-                        .detail("The configuration was loaded again without it."),
+                    Report::fatal(
+                        sqlstate::ADMIN_SHUTDOWN,
+                        "terminating connection: its user, role or database is gone",
+                    )
+                    .detail("The configuration was loaded again without it."),
                 );
                 Some("configuration")
             }
@@ -475,7 +475,8 @@ impl Driver {
             }
             self.target.metrics.statement_seconds(duration);
         }
-        for rule in self.core.denied.drain(..) {
+        for (class, rule, verdict) in self.core.denied.drain(..) {
+            self.target.metrics.statement(class, verdict);
             self.target.metrics.denied(rule);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::core::{Core, IntentGate, Progress, Step, body_report, denial_report};
+use super::core::{Core, IntentGate, Progress, Step, body_report};
 use super::replies::{Expect, Own};
 use super::run::Run;
 use super::simple::{FAILING_STATEMENT, failed_transaction};
@@ -55,13 +55,18 @@ impl Core {
                 .hint("Close statements that are not used any more, or use the unnamed statement.");
             return self.refuse_extended(&report, link);
         }
-        let judged = self.judge.judge(parse.sql, self.reason.as_deref());
+        let judged = self.judge_text(parse.sql);
         if let Some(refused) = self.refuse_unless_permitted(&judged, link.is_some()) {
             return self.refuse_extended(&refused, link);
         }
         let statement = self.statements.intern(parse.sql, parse.types);
         let prepared = Prepared { judged: Arc::clone(&judged), statement: Arc::clone(&statement) };
-        if judged.local().is_some() || judged.script.statements.is_empty() || self.state.is_orphaned {
+        let is_known = !parse.name.is_empty() && statement.is_valid();
+        if judged.local().is_some()
+            || judged.script.statements.is_empty()
+            || self.state.is_orphaned
+            || (is_known && link.is_none())
+        {
             self.answer(put_parse_complete);
         } else {
             let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
@@ -77,7 +82,7 @@ impl Core {
             } else {
                 self.make_room(&statement, link);
                 put_parse(&statement.name, parse.sql.as_bytes(), parse.types, &mut link.outbox);
-                self.expect_extended(Expect::Parse(Some(statement.id)), link);
+                self.expect_extended(Expect::Parse(Some(Arc::clone(&statement))), link);
             }
         }
         self.prepared.insert(parse.name.into(), prepared);
@@ -224,6 +229,11 @@ impl Core {
         }
         put_execute_as_sent(body, &mut link.outbox);
         self.expect_extended(Expect::Execute(Box::new(run)), link);
+        if judged.is_confirmed {
+            // A confirmation holds once: whatever is left of the statement needs another.
+            self.prepared.retain(|_, prepared| !prepared.judged.is_confirmed);
+            self.portals.retain(|_, portal| !portal.prepared.judged.is_confirmed);
+        }
         Progress::Consumed
     }
 
@@ -329,10 +339,7 @@ impl Core {
     /// What a text that may not run in the extended protocol is answered with.
     fn refuse_unless_permitted(&mut self, judged: &Arc<Judged>, has_lease: bool) -> Option<Report> {
         match &judged.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => {
-                self.record_denial(judged, denial);
-                Some(denial_report(denial))
-            }
+            Route::Refuse(denial) | Route::Confirm(denial) => Some(self.denied(judged, denial)),
             // The server itself refuses a second statement here; what is left is that it must be READ ONLY.
             Route::SingleStatement(_) if !self.judge.policy.is_read_only() => Some(
                 Report::error(
@@ -396,7 +403,7 @@ impl Core {
         if !link.prepared.has(statement) {
             self.make_room(statement, link);
             put_parse(&statement.name, statement.sql.as_bytes(), &statement.types, &mut link.outbox);
-            self.expect_extended(Expect::Own(Own::Parse(Some(statement.id))), link);
+            self.expect_extended(Expect::Own(Own::Parse(Some(Arc::clone(statement)))), link);
         }
         &statement.name
     }

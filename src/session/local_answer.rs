@@ -5,9 +5,7 @@ use std::sync::Arc;
 use super::core::Core;
 use crate::config::policy_values;
 use crate::guard::LocalAction;
-use crate::wire::{
-    Report, put_command_complete, put_text_columns, put_text_row,
-};
+use crate::wire::{Report, put_command_complete, put_text_columns, put_text_row};
 
 /// Longest reason that is kept, in characters.
 const MAX_REASON: usize = 500;
@@ -32,7 +30,7 @@ impl Core {
             LocalAction::Set { name, value } => {
                 match name.as_str() {
                     "reason" => self.reason = value.as_deref().and_then(clean_reason),
-                    "confirm" => self.confirm.clone_from(value),
+                    "confirm" => self.confirm.give(value.as_deref()),
                     // The policy refuses all others.
                     _ => {}
                 }
@@ -43,9 +41,8 @@ impl Core {
                 let value = self.judge.forced.get(name).unwrap_or(value).to_owned();
                 self.state.decide_setting(name, &value);
                 if let Some(notice) = notice {
-                    let report = Report::notice(notice.message.clone())
-                        .detail(notice.detail.clone())
-                        .hint(notice.hint.clone());
+                    let report =
+                        Report::notice(notice.message.clone()).detail(notice.detail.clone()).hint(notice.hint.clone());
                     self.answer(|out| report.write(out));
                 }
                 self.answer(|out| put_command_complete(tag, out));

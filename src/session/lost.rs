@@ -30,7 +30,7 @@ impl Core {
         self.portals.clear();
         self.fail_runs(report.sqlstate);
         let was_in_block = self.state.transaction != TransactionState::Idle
-            && !self.stepwise.as_ref().is_some_and(|s| !s.is_in_clients_block());
+            && self.stepwise.as_ref().is_none_or(|s| s.is_in_clients_block());
         self.state.forget_boundary();
         if was_in_block {
             self.state.transaction = TransactionState::Failed;

@@ -1,5 +1,6 @@
 //! One client's session: a state machine without sockets, and the driver that gives it bytes and connections.
 
+mod confirm;
 mod control;
 mod core;
 mod driver;

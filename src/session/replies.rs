@@ -1,8 +1,11 @@
 //! What the server is expected to answer, in order, and what becomes of each answer.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 
 use super::run::Run;
+use crate::upstream::Statement;
 use crate::wire::Report;
 
 /// One expected answer, or a piece of the proxy's own that stands in line with them.
@@ -14,8 +17,8 @@ pub(super) enum Expect {
     Step(Box<Run>),
     /// A step sent through the extended protocol because it was not understood; answered as if it were a simple query.
     SingleStep(Box<Run>),
-    /// ParseComplete of a client's Parse; holds the id if the statement is named upstream.
-    Parse(Option<u64>),
+    /// ParseComplete of a client's Parse; holds the statement if it is named upstream.
+    Parse(Option<Arc<Statement>>),
     /// BindComplete.
     Bind,
     /// RowDescription or NoData, after a ParameterDescription for statements.
@@ -49,8 +52,8 @@ pub(super) enum Own {
     FailQuery,
     /// A Parse that fails, for the same; the client is told this instead, if it was not told before.
     FailParse(Option<Report>),
-    /// Parse of a statement that the connection does not have yet; holds its id if it is named.
-    Parse(Option<u64>),
+    /// Parse of a statement that the connection does not have yet; holds it if it is named.
+    Parse(Option<Arc<Statement>>),
     /// Close of a statement that the connection keeps no more.
     Close,
 }

@@ -8,7 +8,7 @@ use super::run::Run;
 use super::state::Pin;
 use crate::audit::{Event, Record};
 use crate::policy::sqlstate;
-use crate::upstream::{Applied, Link};
+use crate::upstream::{Applied, Link, Statement};
 use crate::wire::{
     HEADER, Header, Report, TransactionState, backend_header, error_field, put_parameter_status, put_ready,
     put_shifted_error, tag_rows,
@@ -129,9 +129,12 @@ impl Core {
         });
         self.wants_cancel = true;
         self.cut_off.push(
-            Report::error(sqlstate::ROW_LIMIT, format!("the read returned more than {limit} {what}, the limit on {tier}"))
-                .detail("The statement was cancelled on the server; the rows already sent are not all of them.")
-                .hint("Add a LIMIT or a narrower WHERE, or aggregate on the server. SHOW pgbelay.limits tells the limits."),
+            Report::error(
+                sqlstate::ROW_LIMIT,
+                format!("the read returned more than {limit} {what}, the limit on {tier}"),
+            )
+            .detail("The statement was cancelled on the server; the rows already sent are not all of them.")
+            .hint("Add a LIMIT or a narrower WHERE, or aggregate on the server. SHOW pgbelay.limits tells the limits."),
         );
         false
     }
@@ -202,8 +205,11 @@ impl Core {
             _ => return Err(self.unexpected(tag)),
         };
         self.pass_reply(message);
-        if ends {
-            self.replies.pop_front();
+        if ends
+            && let Some(Expect::Parse(Some(statement)) | Expect::Own(Own::Parse(Some(statement)))) =
+                self.replies.pop_front()
+        {
+            statement.set_valid(true);
         }
         Ok(())
     }
@@ -281,12 +287,7 @@ impl Core {
                 return Ok(());
             }
             Some(
-                Expect::Parse(_)
-                | Expect::Bind
-                | Expect::Describe
-                | Expect::Close
-                | Expect::Sync
-                | Expect::Answer(_),
+                Expect::Parse(_) | Expect::Bind | Expect::Describe | Expect::Close | Expect::Sync | Expect::Answer(_),
             )
             | None => {
                 if let Some(front) = front {
@@ -308,7 +309,10 @@ impl Core {
         if run.step().is_some_and(|step| step.leaves_state) {
             self.state.pins.add(Pin::Opaque);
         }
-        if run.effects().iter().any(|e| matches!(e, crate::sql::Effect::DiscardAll | crate::sql::Effect::Deallocate(None)))
+        if run
+            .effects()
+            .iter()
+            .any(|e| matches!(e, crate::sql::Effect::DiscardAll | crate::sql::Effect::Deallocate(None)))
         {
             self.prepared.clear();
         }
@@ -326,7 +330,9 @@ impl Core {
         self.records.push(Record {
             rows: Some(rows),
             sqlstate: Some(sqlstate::ROW_LIMIT.to_owned()),
-            message: Some(format!("the write would have changed {rows} rows, the limit is {limit}; it was rolled back")),
+            message: Some(format!(
+                "the write would have changed {rows} rows, the limit is {limit}; it was rolled back"
+            )),
             ..run.record(Event::Limit, &self.context)
         });
         let verb = tag.split(|&b| b == b' ').next().map(String::from_utf8_lossy).unwrap_or_default();
@@ -420,22 +426,14 @@ impl Core {
                         run.sqlstate.get_or_insert(code);
                     }
                 }
-                Own::Parse(id) => {
-                    if let Some(id) = *id {
-                        link.prepared.remove(id);
-                    } else {
-                        link.prepared.unnamed = None;
-                    }
+                Own::Parse(statement) => {
+                    forget(statement.as_deref(), link);
                     self.out.extend_from_slice(message);
                 }
                 Own::Close => self.out.extend_from_slice(message),
             },
-            Expect::Parse(id) => {
-                if let Some(id) = *id {
-                    link.prepared.remove(id);
-                } else {
-                    link.prepared.unnamed = None;
-                }
+            Expect::Parse(statement) => {
+                forget(statement.as_deref(), link);
                 self.pass_reply(message);
             }
             Expect::Bind | Expect::Describe | Expect::Close => self.pass_reply(message),
@@ -465,7 +463,9 @@ impl Core {
                     self.finish(&mut run);
                 }
                 // A statement that was to be parsed is not.
-                Expect::Parse(Some(id)) | Expect::Own(Own::Parse(Some(id))) => link.prepared.remove(id),
+                Expect::Parse(Some(statement)) | Expect::Own(Own::Parse(Some(statement))) => {
+                    link.prepared.remove(statement.id);
+                }
                 Expect::Parse(None) | Expect::Own(Own::Parse(None)) => link.prepared.unnamed = None,
                 Expect::Query(_)
                 | Expect::Step(_)
@@ -550,6 +550,17 @@ impl Core {
 
     fn unexpected(&self, tag: u8) -> Broken {
         Broken::Unexpected { tag, expected: format!("{:?}", self.replies.front().map(std::mem::discriminant)) }
+    }
+}
+
+/// The server refused to parse it: the connection does not have it, and whoever prepares it next asks the server again.
+fn forget(statement: Option<&Statement>, link: &mut Link) {
+    match statement {
+        Some(statement) => {
+            statement.set_valid(false);
+            link.prepared.remove(statement.id);
+        }
+        None => link.prepared.unnamed = None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::core::{Core, IntentGate, Progress, Step, body_report, denial_report};
+use super::core::{Core, IntentGate, Progress, Step, body_report};
 use super::replies::{Expect, Own};
 use super::run::Run;
 use super::stepwise::Stepwise;
@@ -10,9 +10,7 @@ use crate::guard::{Judged, Route};
 use crate::policy::{Notice, sqlstate};
 use crate::sql::Effect;
 use crate::upstream::Link;
-use crate::wire::{
-    Report, TransactionState, put_command_complete, put_empty_query, put_query, put_ready, read_query,
-};
+use crate::wire::{Report, TransactionState, put_command_complete, put_empty_query, put_query, put_ready, read_query};
 
 impl Core {
     pub(super) fn query(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
@@ -26,11 +24,11 @@ impl Core {
         if let Some(report) = self.refusal.take() {
             return self.refuse_query(&report, link);
         }
-        let judged = self.judge.judge(text, self.reason.as_deref());
+        let judged = self.judge_text(text);
         match &judged.route {
             Route::Refuse(denial) | Route::Confirm(denial) => {
-                self.record_denial(&judged, denial);
-                self.refuse_query(&denial_report(denial), link)
+                let report = self.denied(&judged, denial);
+                self.refuse_query(&report, link)
             }
             _ if self.state.is_orphaned => self.query_in_lost_block(&judged),
             _ if judged.script.statements.is_empty() => {
@@ -112,9 +110,7 @@ impl Core {
 
     pub(super) fn tell_notices(&mut self, notices: &[Notice]) {
         for notice in notices {
-            let report = Report::notice(notice.message.clone())
-                .detail(notice.detail.clone())
-                .hint(notice.hint.clone());
+            let report = Report::notice(notice.message.clone()).detail(notice.detail.clone()).hint(notice.hint.clone());
             self.answer(|out| report.write(out));
         }
     }

@@ -49,10 +49,8 @@ impl SessionState {
 
     /// A connection was checked out, or a transaction ended on it: a later ROLLBACK returns to here.
     pub(super) fn mark_boundary(&mut self, link: &Link) {
-        let unchanged = self
-            .boundary
-            .as_ref()
-            .is_some_and(|(wanted, applied)| *wanted == self.wanted && *applied == link.applied);
+        let unchanged =
+            self.boundary.as_ref().is_some_and(|(wanted, applied)| *wanted == self.wanted && *applied == link.applied);
         if !unchanged {
             self.boundary = Some((self.wanted.clone(), link.applied.clone()));
         }

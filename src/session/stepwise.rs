@@ -9,9 +9,7 @@ use super::run::Run;
 use super::simple::{FAILING_STATEMENT, failed_transaction};
 use crate::guard::Route;
 use crate::upstream::Link;
-use crate::wire::{
-    Report, TransactionState, put_bare, put_bind_head, put_execute, put_parse, put_query, put_target,
-};
+use crate::wire::{Report, TransactionState, put_bare, put_bind_head, put_execute, put_parse, put_query, put_target};
 
 /// How far a text has got.
 #[derive(Debug)]
@@ -65,10 +63,10 @@ impl Stepwise {
 
 impl Core {
     /// Takes the next step of the text at hand; the answers to the one before are all in. `None` once it is done.
-    pub(super) fn next_step(&mut self, mut link: Option<&mut Link>) -> Option<Step> {
+    pub(super) fn next_step(&mut self, link: Option<&mut Link>) -> Option<Step> {
         let mut stepwise = self.stepwise.take()?;
         let mut run = stepwise.run.take()?;
-        let step = self.take_step(&mut stepwise, &mut run, link.as_deref_mut());
+        let step = self.take_step(&mut stepwise, &mut run, link);
         match step {
             Taken::Finished => {
                 self.out.extend_from_slice(&stepwise.held);
@@ -222,8 +220,7 @@ impl Core {
     fn stop(&mut self, stepwise: &mut Stepwise, report: &Report) -> Taken {
         report.write(&mut self.out);
         stepwise.has_failed = true;
-        stepwise.must_fail =
-            stepwise.is_in_clients_block() && self.state.transaction == TransactionState::InBlock;
+        stepwise.must_fail = stepwise.is_in_clients_block() && self.state.transaction == TransactionState::InBlock;
         Taken::Answered
     }
 

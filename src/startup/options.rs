@@ -53,7 +53,12 @@ impl StartupOptions {
             }
             _ => true,
         });
-        Ok(Self { database: database.filter(|d| !d.is_empty()).unwrap_or_else(|| user.clone()), user, reason, settings })
+        Ok(Self {
+            database: database.filter(|d| !d.is_empty()).unwrap_or_else(|| user.clone()),
+            user,
+            reason,
+            settings,
+        })
     }
 
     pub(super) fn application_name(&self) -> Option<&str> {
@@ -88,10 +93,7 @@ fn read_options(options: &str) -> Result<Vec<(String, String)>, Box<Report>> {
                 None => word[2..].to_owned(),
             },
             _ => {
-                return Err(fatal(
-                    sqlstate::NOT_SUPPORTED,
-                    format!("connection option \"{word}\" is not supported"),
-                ));
+                return Err(fatal(sqlstate::NOT_SUPPORTED, format!("connection option \"{word}\" is not supported")));
             }
         };
         match assignment.split_once('=') {
@@ -123,7 +125,10 @@ fn split_words(text: &str) -> Vec<String> {
 }
 
 fn fatal(code: &'static str, message: String) -> Box<Report> {
-    Box::new(Report::fatal(code, message).hint("Write settings as -c name=value, for example PGOPTIONS='-c pgbelay.reason=INC-42'."))
+    Box::new(
+        Report::fatal(code, message)
+            .hint("Write settings as -c name=value, for example PGOPTIONS='-c pgbelay.reason=INC-42'."),
+    )
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
@@ -18,6 +18,20 @@ pub struct Statement {
     pub sql: Box<str>,
     /// Parameter types as sent: a count and OIDs.
     pub types: Box<[u8]>,
+    is_valid: AtomicBool,
+}
+
+impl Statement {
+    /// Whether the server has accepted it before: then a Parse can be answered without a connection, which matters when all of
+    /// them are held by transactions of the same, waiting, client program.
+    pub fn is_valid(&self) -> bool {
+        self.is_valid.load(Ordering::Relaxed)
+    }
+
+    /// The server accepted or refused it.
+    pub fn set_valid(&self, is_valid: bool) {
+        self.is_valid.store(is_valid, Ordering::Relaxed);
+    }
 }
 
 /// Gives equal statements one upstream name, as long as they are remembered.
@@ -46,7 +60,13 @@ impl Statements {
             return Arc::clone(statement);
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let statement = Arc::new(Statement { name: format!("pgbelay_{id}"), id, sql: sql.into(), types: types.into() });
+        let statement = Arc::new(Statement {
+            name: format!("pgbelay_{id}"),
+            id,
+            sql: sql.into(),
+            types: types.into(),
+            is_valid: AtomicBool::new(false),
+        });
         known.put(key, Arc::clone(&statement));
         statement
     }

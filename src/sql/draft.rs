@@ -1,0 +1,137 @@
+//! Facts under construction.
+
+use super::lexer::{Token, TokenKind};
+use super::{Call, Class, Effect, Hazard, Kind, Lock, Name, Write, functions, keywords};
+
+/// What is known of a statement, without where it stands and how it is spelled.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) kind: Kind,
+    pub(super) class: Class,
+    pub(super) tag: String,
+    pub(super) writes: Vec<Write>,
+    pub(super) reads: Vec<Name>,
+    pub(super) functions: Vec<Call>,
+    pub(super) effects: Vec<Effect>,
+    pub(super) locks: Vec<Lock>,
+    pub(super) hazards: Vec<Hazard>,
+}
+
+impl Draft {
+    pub(super) fn new(kind: Kind, class: Class, tag: impl Into<String>) -> Self {
+        Draft {
+            kind,
+            class,
+            tag: tag.into(),
+            writes: Vec::new(),
+            reads: Vec::new(),
+            functions: Vec::new(),
+            effects: Vec::new(),
+            locks: Vec::new(),
+            hazards: Vec::new(),
+        }
+    }
+
+    pub(super) fn with_effect(mut self, effect: Effect) -> Self {
+        self.effects.push(effect);
+        self
+    }
+
+    pub(super) fn with_hazard(mut self, hazard: Hazard) -> Self {
+        self.add_hazard(hazard);
+        self
+    }
+
+    pub(super) fn add_hazard(&mut self, hazard: Hazard) {
+        if !self.hazards.contains(&hazard) {
+            self.hazards.push(hazard);
+        }
+    }
+
+    pub(super) fn add_read(&mut self, name: Name) {
+        if !self.reads.contains(&name) {
+            self.reads.push(name);
+        }
+    }
+
+    /// Takes over what another statement inside this one does when this one runs.
+    pub(super) fn absorb(&mut self, inner: Draft) {
+        self.writes.extend(inner.writes);
+        self.functions.extend(inner.functions);
+        self.effects.extend(inner.effects);
+        self.locks.extend(inner.locks);
+        for read in inner.reads {
+            self.add_read(read);
+        }
+        for hazard in inner.hazards {
+            self.add_hazard(hazard);
+        }
+    }
+
+    /// Adds the calls that the tokens show: an identifier before a parenthesis. Of names alone it cannot be told whether they
+    /// are functions, so that `Calls::Dangerous` keeps only those that the table of functions speaks of.
+    pub(super) fn scan_calls(&mut self, tokens: &[Token<'_>], which: Calls) {
+        for (i, token) in tokens.iter().enumerate() {
+            if tokens.get(i + 1).is_none_or(|next| next.kind != TokenKind::LParen) {
+                continue;
+            }
+            let name = match &token.kind {
+                TokenKind::Word(word) if !keywords::is_grammar(word) => word,
+                TokenKind::Quoted(name) => name,
+                _ => continue,
+            };
+            let qualified = i >= 2 && tokens[i - 1].kind == TokenKind::Dot;
+            let schema = if qualified { tokens[i - 2].ident().map(str::to_owned) } else { None };
+            let wanted = match which {
+                Calls::All => true,
+                Calls::Dangerous => functions::category(schema.as_deref(), name).is_some(),
+            };
+            let known = |call: &Call| call.name.name == *name && call.name.schema == schema;
+            if wanted && !self.functions.iter().any(known) {
+                let (arity, literals) = arguments(&tokens[i + 2..]);
+                self.functions.push(Call { name: Name { schema, name: name.to_string() }, arity, literals });
+            }
+        }
+    }
+}
+
+/// Which of the names before a parenthesis are taken for calls.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Calls {
+    /// Every one.
+    All,
+    /// Those of the table of functions.
+    Dangerous,
+}
+
+/// Number of arguments up to the closing parenthesis, and those of them that are string literals.
+fn arguments(tokens: &[Token<'_>]) -> (usize, Vec<Option<String>>) {
+    let mut depth = 0usize;
+    let mut literals = Vec::new();
+    let mut argument: Vec<&Token<'_>> = Vec::new();
+    for token in tokens {
+        match token.kind {
+            TokenKind::RParen | TokenKind::RBracket if depth == 0 => break,
+            TokenKind::LParen | TokenKind::LBracket => depth += 1,
+            TokenKind::RParen | TokenKind::RBracket => depth -= 1,
+            TokenKind::Comma if depth == 0 => {
+                literals.push(literal(&argument));
+                argument.clear();
+                continue;
+            }
+            _ => {}
+        }
+        argument.push(token);
+    }
+    if !argument.is_empty() {
+        literals.push(literal(&argument));
+    }
+    (literals.len(), literals)
+}
+
+fn literal(argument: &[&Token<'_>]) -> Option<String> {
+    match argument {
+        [token] => token.string().map(str::to_owned),
+        _ => None,
+    }
+}

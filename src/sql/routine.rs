@@ -1,0 +1,128 @@
+//! Bodies: functions, procedures, DO blocks and rules. What can be read of them is judged as if it ran.
+
+use super::draft::{Calls, Draft};
+use super::lexer::{self, Token, TokenKind};
+use super::reader::{Reader, statements};
+use super::{Class, Effect, Hazard, Kind, ddl, query, statement};
+
+/// Deepest body inside a body that is looked into.
+const MAX_NESTING: usize = 3;
+
+/// CREATE FUNCTION and CREATE PROCEDURE, behind those words.
+pub(super) fn create(tokens: &[Token<'_>], draft: &mut Draft) {
+    let language = option(tokens, "language").and_then(|t| t.ident().or(t.string()).map(str::to_ascii_lowercase));
+    let atomic = tokens.windows(2).position(|pair| pair[0].is("begin") && pair[1].is("atomic"));
+    match language.as_deref() {
+        Some("c" | "internal") => draft.add_hazard(Hazard::ServerFile),
+        Some(language) if !ddl::is_trusted(language) => draft.add_hazard(Hazard::ServerProgram),
+        Some(_) | None => {}
+    }
+    if let Some(begin) = atomic {
+        let mut body = &tokens[begin + 2..];
+        if let [inside @ .., end] = body
+            && end.is("end")
+        {
+            body = inside;
+        }
+        for inner in statements(body) {
+            let inner = statement::read_inner(inner);
+            // Only these may stand there; anything else means that the body ends elsewhere than was thought.
+            if matches!(inner.kind, Kind::Select | Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge)
+                || is_return(&inner)
+            {
+                absorb(draft, inner, false);
+            } else {
+                draft.kind = Kind::UnparsedMaybeWrite;
+                return;
+            }
+        }
+    } else if let Some(body) = option(tokens, "as").and_then(Token::string) {
+        text(body, draft, 0);
+    }
+}
+
+/// `RETURN expression` of a body in standard SQL.
+fn is_return(inner: &Draft) -> bool {
+    inner.tag == "RETURN"
+}
+
+/// DO, behind its word.
+pub(super) fn block(tokens: &[Token<'_>]) -> Draft {
+    let mut draft = Draft::new(Kind::Do, Class::Function, "DO");
+    let language = option(tokens, "language").and_then(|t| t.ident().or(t.string()));
+    if language.is_some_and(|language| !ddl::is_trusted(language)) {
+        draft.add_hazard(Hazard::ServerProgram);
+    }
+    for body in tokens.iter().filter_map(Token::string) {
+        text(body, &mut draft, 0);
+    }
+    draft
+}
+
+/// CREATE RULE, behind those words: the actions behind DO.
+pub(super) fn rule(reader: &mut Reader<'_, '_>, draft: &mut Draft) {
+    if reader.until(&["do"]).is_none() {
+        return;
+    }
+    reader.eat_any(&["also", "instead"]);
+    if reader.at(&["nothing"]) {
+        return;
+    }
+    let whole = reader.rest();
+    let listed = reader.clone().parenthesised();
+    let actions = match listed {
+        // A single action may itself be a query in parentheses; both readings are the same.
+        Some(inside) if whole.len() == inside.len() + 2 => inside,
+        Some(_) | None => whole,
+    };
+    for action in statements(actions) {
+        absorb(draft, statement::read_inner(action), false);
+    }
+}
+
+/// Takes over what `inner` does; `runs` when it does so at once, rather than whenever the object is used.
+pub(super) fn absorb(draft: &mut Draft, mut inner: Draft, runs: bool) {
+    if matches!(inner.kind, Kind::UnparsedMaybeRead | Kind::UnparsedMaybeWrite) && runs {
+        draft.kind = Kind::UnparsedMaybeWrite;
+    }
+    if !runs {
+        inner.effects.retain(|effect| matches!(effect, Effect::Set { .. } | Effect::SetUnknown));
+        inner.locks.clear();
+    }
+    draft.absorb(inner);
+}
+
+/// A body given as text: its statements in SQL, and those of PL/pgSQL that begin with a verb, are judged; of all else the
+/// calls of dangerous functions.
+fn text(body: &str, draft: &mut Draft, nesting: usize) {
+    let lexed = lexer::lex(body);
+    draft.scan_calls(&lexed.tokens, Calls::Dangerous);
+    if lexed.error.is_some() {
+        return;
+    }
+    let mut start = true;
+    for (i, token) in lexed.tokens.iter().enumerate() {
+        let word = token.word();
+        if start && matches!(word, Some("delete" | "insert" | "merge" | "update" | "with")) {
+            let rest = &lexed.tokens[i..];
+            let end = rest.iter().position(|t| t.kind == TokenKind::Semicolon).unwrap_or(rest.len());
+            let inner = query::read(&rest[..end]);
+            draft.writes.extend(inner.writes);
+        }
+        // EXECUTE 'delete …' and strings put together for it.
+        if let Some(string) = token.string()
+            && nesting < MAX_NESTING
+            && string.contains(' ')
+        {
+            text(string, draft, nesting + 1);
+        }
+        start = token.kind == TokenKind::Semicolon || matches!(word, Some("begin" | "else" | "loop" | "then"));
+    }
+}
+
+/// The token behind the option `word` outside parentheses.
+fn option<'t, 'a>(tokens: &'t [Token<'a>], word: &str) -> Option<&'t Token<'a>> {
+    let mut reader = Reader::new(tokens);
+    reader.until(&[word])?;
+    reader.next()
+}
