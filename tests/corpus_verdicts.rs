@@ -67,7 +67,12 @@ fn check(corpus: &str) {
 }
 
 fn judge(step: &str, policy: &Policy) -> Verdict {
-    let view = SessionView { database: "app", reason: Some("INC-42"), catalog: &StaticCatalog };
+    let view = SessionView {
+        database: "app",
+        reason: Some("INC-42"),
+        catalog: &StaticCatalog,
+        confirmation: pgbelay::policy::Confirmation::NotGiven,
+    };
     decide(&Arc::new(classify(step)), policy, &view)
 }
 

@@ -68,7 +68,12 @@ fn every_rule_has_an_example_refused_and_one_that_passes() {
 fn the_examples_are_judged_as_the_page_says() {
     let mut wrong = Vec::new();
     for example in examples() {
-        let view = SessionView { database: "app", reason: example.reason, catalog: &StaticCatalog };
+        let view = SessionView {
+            database: "app",
+            reason: example.reason,
+            catalog: &StaticCatalog,
+            confirmation: pgbelay::policy::Confirmation::NotGiven,
+        };
         let verdict = decide(&Arc::new(classify(&example.sql)), &default_policy(example.role, example.tier), &view);
         let refused_by = match &verdict {
             Verdict::Deny(denial) => Some(denial.rule),

@@ -55,7 +55,12 @@ fn judge(text: &str) -> (Keys, Verdict) {
     let sql = lines.collect::<Vec<_>>().join("\n");
     let policy = default_policy(keys["role"].parse().unwrap(), keys["tier"].parse().unwrap());
     let reason = if keys.get("reason").is_some_and(|reason| reason == "none") { None } else { Some("INC-42") };
-    let view = SessionView { database: "app", reason, catalog: &StaticCatalog };
+    let view = SessionView {
+        database: "app",
+        reason,
+        catalog: &StaticCatalog,
+        confirmation: pgbelay::policy::Confirmation::NotGiven,
+    };
     (keys, decide(&Arc::new(classify(&sql)), &policy, &view))
 }
 

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::ConfigArg;
+use crate::cli::{ConfigArg, connect};
 use crate::config::{self, Config, Loaded, Role, Target, Tier, format_duration};
 
 /// Arguments of `pgbelay check`.
@@ -16,6 +16,9 @@ pub struct Args {
     /// Print nothing but errors and warnings
     #[arg(short, long)]
     quiet: bool,
+    /// Log in to each upstream as well
+    #[arg(long)]
+    connect: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -24,6 +27,7 @@ Every error is printed at once, with file, line and key. Passwords are never pri
 Examples:
   pgbelay check                                check config/pgbelay.toml, or the file in PGBELAY_CONFIG
   pgbelay check --config prod.toml --quiet     in CI
+  pgbelay check --connect                      before a deployment: are the databases there, does the login work
 
 Exit status: 0 it can be used; 1 it cannot.";
 
@@ -45,6 +49,18 @@ pub fn run(args: Args) -> ExitCode {
     if !args.quiet {
         // A closed pipe (`| head`) is no error of the configuration.
         let _ = writeln!(std::io::stdout(), "{}", Report(&config));
+    }
+    if args.connect {
+        return match connect::connect_all(&config) {
+            Ok((report, all)) => {
+                let _ = write!(std::io::stdout(), "Connections\n{report}");
+                if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            }
+            Err(error) => {
+                eprintln!("cannot connect: {error}");
+                ExitCode::FAILURE
+            }
+        };
     }
     ExitCode::SUCCESS
 }

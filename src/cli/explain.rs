@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::psql_script::PsqlScript;
 use crate::config::{self, Config, Policy, Role, Tier};
+use crate::policy::Confirmation;
 use crate::policy::{Judgement, SessionView, StaticCatalog, judge, qualified};
 use crate::sql::{self, Boundedness, Facts, Hazard, Kind, Script, Write};
 
@@ -104,7 +105,12 @@ fn explain(args: &Args) -> Result<Outcome, Error> {
         (None, true) => None,
         (None, false) => Some("explain"),
     };
-    let view = SessionView { database: &setting.database, reason, catalog: &StaticCatalog };
+    let view = SessionView {
+        database: &setting.database,
+        reason,
+        catalog: &StaticCatalog,
+        confirmation: Confirmation::NotGiven,
+    };
     let mut out = io::stdout().lock();
     let mut tally = Tally::default();
     let mut explain_text = |text: &str, script: &Script| -> Result<(), Error> {

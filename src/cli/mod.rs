@@ -5,11 +5,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod audit;
 pub mod certs;
 pub mod check;
+mod connect;
+pub mod demo;
 pub mod explain;
 pub mod password;
 mod psql_script;
+pub mod run;
 
 /// A Postgres proxy that refuses harmful statements, keeps each tier's limits and leaves an audit trail.
 ///
@@ -24,6 +28,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 First steps:
+  pgbelay demo                                  see it at work on a private, throw-away Postgres
   pgbelay password                              make the verifier of a user's password
   pgbelay certs certs                           make development certificates
   pgbelay check --config config/pgbelay.toml    see what a configuration means
@@ -33,14 +38,20 @@ Exit status: 0 done; 1 errors were found; 2 wrong usage.";
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Run the proxy
+    Run(run::Args),
     /// Validate a configuration and print what it means for each role and tier
     Check(check::Args),
-    /// Show the verdict on statements, without any database
-    Explain(explain::Args),
     /// Turn a password into the SCRAM verifier that the configuration wants
     Password(password::Args),
+    /// Show the verdict on statements, without any database
+    Explain(explain::Args),
+    /// Verify or follow the audit trail
+    Audit(audit::Args),
     /// Make development certificates, or a key that signs the audit trail
     Certs(certs::Args),
+    /// Show pgbelay at work on a private, throw-away Postgres
+    Demo(demo::Args),
 }
 
 /// The configuration file, the same for every command that needs one.
@@ -55,10 +66,13 @@ impl Cli {
     /// Runs the command that was asked for.
     pub fn run(self) -> ExitCode {
         match self.command {
-            Command::Check(args) => check::run(args),
+            Command::Run(args) => run::run(args),
             Command::Explain(args) => explain::run(args),
+            Command::Check(args) => check::run(args),
             Command::Password(args) => password::run(args),
+            Command::Audit(args) => audit::run(args),
             Command::Certs(args) => certs::run(args),
+            Command::Demo(args) => demo::run(args),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::sql::Script;
 use super::guards;
 use super::rules::{Context, Finding, RULES, Rule};
 use super::verdict::Sealed;
-use super::{Denial, Guards, Notice, Permit, RuleId, SessionView, Verdict};
+use super::{Confirmation, Denial, Guards, Notice, Permit, RuleId, SessionView, Verdict};
 
 /// The rule named where none had to decide.
 pub const DEFAULT_RULE: RuleId = "default";
@@ -72,6 +72,7 @@ fn judge_one(cx: &Context<'_>) -> Judgement {
         let Some(finding) = (candidate.check)(cx) else { continue };
         match finding.action {
             Action::Deny => return Judgement::Deny(denial(candidate, finding, cx.index)),
+            Action::Confirm if cx.view.confirmation == Confirmation::Given => rule = first(rule, candidate.id),
             Action::Confirm => {
                 confirm.get_or_insert_with(|| denial(candidate, asking_for_confirmation(finding), cx.index));
             }

@@ -25,7 +25,7 @@ impl Catalog for TestCatalog {
 }
 
 fn view(reason: Option<&str>) -> SessionView<'_> {
-    SessionView { database: "app", reason, catalog: &TestCatalog }
+    SessionView { database: "app", reason, catalog: &TestCatalog, confirmation: Confirmation::NotGiven }
 }
 
 fn name(text: &str) -> Name {

@@ -154,6 +154,17 @@ pub struct SessionView<'a> {
     pub reason: Option<&'a str>,
     /// What the server's catalog says of functions.
     pub catalog: &'a dyn Catalog,
+    /// Whether the user has confirmed this very text.
+    pub confirmation: Confirmation,
+}
+
+/// Whether a text was confirmed with the one-time token its refusal held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmation {
+    /// It was not: what needs it is refused with a token.
+    NotGiven,
+    /// It was: what needs it may run.
+    Given,
 }
 
 /// What is known of the functions of a database.

@@ -1,0 +1,156 @@
+//! `pgbelay run`: the proxy itself.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::{self, AdminState};
+use crate::cli::ConfigArg;
+use crate::server::{Server, ServerReadiness};
+use crate::session::{Order, Sessions};
+use crate::telemetry::{self, LogFormat};
+use crate::{config, listener};
+
+/// Arguments of `pgbelay run`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Threads that serve clients; as many as there are processors unless given
+    #[arg(long, value_name = "N")]
+    threads: Option<std::num::NonZeroUsize>,
+}
+
+const AFTER_HELP: &str = "\
+Signals: SIGTERM and SIGINT stop gracefully (a second one at once), SIGHUP loads the configuration again.
+Logs go to standard error; PGBELAY_LOG sets the level, PGBELAY_LOG_FORMAT=json the format.
+
+Examples:
+  pgbelay run --config config/pgbelay.toml
+  PGBELAY_LOG=debug pgbelay run
+
+Exit status: 0 stopped as asked; 1 it could not start.";
+
+/// Runs the proxy until it is stopped.
+pub fn run(args: Args) -> ExitCode {
+    let started = start(&args);
+    match started {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pgbelay: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    telemetry::init(LogFormat::from_env()?)?;
+    let metrics = telemetry::install_metrics()?;
+    let config = config::load(&args.config.config)?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = args.threads {
+        builder.worker_threads(threads.get());
+    }
+    let runtime = builder.enable_all().build()?;
+    runtime.block_on(async {
+        let drain = config.drain;
+        let (address, admin_address) = (config.listen.address, config.admin);
+        // Both addresses are taken before anything else, so that a second process fails at once.
+        let listener =
+            listener::bind(address).await.map_err(|e| format!("cannot listen on [listen] address {address}: {e}"))?;
+        let admin = match admin_address {
+            Some(address) => Some(admin::bind(address).await?),
+            None => None,
+        };
+        let server = Server::new(config)?;
+        let mut signals = Signals::new()?;
+        tokio::spawn(Arc::clone(&server).keep_time());
+        tokio::spawn(Arc::clone(&server).maintain());
+        if let Some(admin) = admin {
+            let state = AdminState { readiness: Arc::new(ServerReadiness(Arc::clone(&server))), metrics };
+            let server = Arc::clone(&server);
+            tokio::spawn(async move { admin::serve(admin, state, server.stopped()).await });
+        }
+        let accepting = tokio::spawn(listener::accept(Arc::clone(&server), listener));
+        tracing::info!(%address, "listening on {address}");
+
+        signals.serve(&server).await;
+        accepting.abort();
+        stop(&server, drain, &mut signals).await;
+        Ok(())
+    })
+}
+
+/// Lets sessions finish, then ends them, then closes the audit trail.
+async fn stop(server: &Arc<Server>, drain: std::time::Duration, signals: &mut Signals) {
+    tracing::info!(sessions = server.sessions.count(), ?drain, "stopping");
+    server.drain();
+    let finished = async {
+        let mut tick = tokio::time::interval(Sessions::TICK);
+        while server.sessions.count() > 0 {
+            tick.tick().await;
+        }
+    };
+    tokio::select! {
+        () = finished => {}
+        () = tokio::time::sleep(drain) => tracing::warn!("drain time is over"),
+        () = signals.stop() => tracing::warn!("stopping at once"),
+    }
+    server.sessions.order_all(Order::Kill);
+    let killed = async {
+        let mut tick = tokio::time::interval(Sessions::TICK);
+        while server.sessions.count() > 0 {
+            tick.tick().await;
+        }
+    };
+    let _killed = tokio::time::timeout(std::time::Duration::from_secs(6), killed).await;
+    server.stop();
+    if let Err(error) = server.audit.close().await {
+        tracing::error!(%error, "audit trail could not be closed");
+    }
+    tracing::info!("stopped");
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Loads the configuration again on SIGHUP, until a signal asks to stop.
+    async fn serve(&mut self, server: &Arc<Server>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    let server = Arc::clone(server);
+                    // Reads files; not on a thread that serves clients.
+                    let loaded = tokio::task::spawn_blocking(move || server.reload()).await;
+                    if let Ok(Err(error)) = loaded {
+                        tracing::error!("configuration not loaded again, the old one stays: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Resolves on the next signal that asks to stop. Cancel safe.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

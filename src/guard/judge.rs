@@ -1,0 +1,285 @@
+//! Classify and decide, remembered by text: what a session asks of each statement.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lru::LruCache;
+
+use super::LocalAction;
+use crate::audit::StatementRecord;
+use crate::config::{AuditScope, Policy};
+use crate::policy::{Confirmation, Denial, Permit, SessionView, Verdict, decide};
+use crate::sql::{Class, Effect, Facts, Kind, Script, classify};
+use crate::upstream::{Settings, SharedCatalog};
+
+/// Texts longer than this are judged each time: they are rarely sent twice.
+const CACHED_TEXT: usize = 16 * 1024;
+
+/// Judgements remembered for one role on one database tier.
+const CACHED_JUDGEMENTS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// Judges the statements of one role on one database tier.
+#[derive(Debug)]
+pub struct Judge {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// Settings that every session under this policy has upstream.
+    pub forced: Settings,
+    database: String,
+    catalog: Arc<SharedCatalog>,
+    cache: Mutex<LruCache<u64, Arc<Judged>>>,
+    generation: AtomicU64,
+}
+
+/// A text and all that was found and decided of it.
+#[derive(Debug)]
+pub struct Judged {
+    /// The text.
+    pub text: Box<str>,
+    /// What it is.
+    pub script: Arc<Script>,
+    /// How it runs, or why not.
+    pub route: Route,
+    /// How each of its statements runs, in order.
+    pub steps: Vec<Step>,
+    /// Its part of an audit record.
+    pub record: Arc<StatementRecord>,
+    /// The worst class of its statements, for metrics.
+    pub class: Class,
+    /// Whether the policy wants it recorded when it runs.
+    pub is_recorded: bool,
+    /// Allowed by a confirmation, and so once.
+    pub is_confirmed: bool,
+    reason_given: bool,
+    generation: u64,
+}
+
+/// The way of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Route {
+    /// It is refused.
+    Refuse(Denial),
+    /// It must be confirmed first.
+    Confirm(Denial),
+    /// It is sent as it is.
+    Whole(Permit),
+    /// Its statements are run one by one, as one implicit transaction: one of them is answered by the proxy, or must be
+    /// checked before it is committed.
+    Stepwise(Permit),
+    /// It was not understood: it goes through the extended protocol, one statement, READ ONLY.
+    SingleStatement(Permit),
+}
+
+/// The way of one statement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The proxy answers it itself.
+    pub local: Option<LocalAction>,
+    /// Most rows it may change.
+    pub max_rows_written: Option<u64>,
+    /// It ends or begins a transaction.
+    pub is_transaction_control: bool,
+    /// It may leave session state behind that its text does not show.
+    pub leaves_state: bool,
+}
+
+impl Judged {
+    /// The permit, if it has one.
+    pub fn permit(&self) -> Option<&Permit> {
+        match &self.route {
+            Route::Whole(permit) | Route::Stepwise(permit) | Route::SingleStatement(permit) => Some(permit),
+            Route::Refuse(_) | Route::Confirm(_) => None,
+        }
+    }
+
+    /// The refusal, if it is one.
+    pub fn denial(&self) -> Option<&Denial> {
+        match &self.route {
+            Route::Refuse(denial) | Route::Confirm(denial) => Some(denial),
+            Route::Whole(_) | Route::Stepwise(_) | Route::SingleStatement(_) => None,
+        }
+    }
+
+    /// The first statement; `None` for an empty text.
+    pub fn first(&self) -> Option<&Facts> {
+        self.script.statements.first()
+    }
+
+    /// Whether it is one COPY … FROM STDIN.
+    pub fn is_copy_in(&self) -> bool {
+        self.first().is_some_and(|f| f.kind == Kind::CopyFrom)
+    }
+
+    /// What the proxy answers itself, for a text of one statement.
+    pub fn local(&self) -> Option<&LocalAction> {
+        match self.steps.as_slice() {
+            [step] => step.local.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl Judge {
+    /// A judge for `policy` on the database called `database`.
+    pub fn new(policy: Arc<Policy>, database: String, catalog: Arc<SharedCatalog>) -> Self {
+        Self {
+            forced: forced_settings(&policy),
+            policy,
+            database,
+            catalog,
+            cache: Mutex::new(LruCache::new(CACHED_JUDGEMENTS)),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    /// The server's catalog has changed: everything is judged again.
+    pub fn forget(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.lock().clear();
+    }
+
+    /// Whether a judgement still holds for a session that has given a reason or not.
+    pub fn still_holds(&self, judged: &Judged, reason: Option<&str>) -> bool {
+        judged.generation == self.generation.load(Ordering::Acquire) && judged.reason_given == reason.is_some()
+    }
+
+    /// Judges a text, or remembers.
+    pub fn judge(&self, text: &str, reason: Option<&str>) -> Arc<Judged> {
+        if text.len() > CACHED_TEXT {
+            return Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven));
+        }
+        let mut hasher = DefaultHasher::new();
+        (text, reason.is_some()).hash(&mut hasher);
+        let key = hasher.finish();
+        if let Some(judged) = self.lock().get(&key)
+            && *judged.text == *text
+            && self.still_holds(judged, reason)
+        {
+            return Arc::clone(judged);
+        }
+        let judged = Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven));
+        self.lock().put(key, Arc::clone(&judged));
+        judged
+    }
+
+    /// Judges a text that the user has confirmed; not remembered, since a confirmation holds once.
+    pub fn judge_confirmed(&self, text: &str, reason: Option<&str>) -> Arc<Judged> {
+        Arc::new(self.judge_anew(text, reason, Confirmation::Given))
+    }
+
+    fn judge_anew(&self, text: &str, reason: Option<&str>, confirmation: Confirmation) -> Judged {
+        // Read first: a change while judging then makes the judgement stale, not wrongly fresh.
+        let generation = self.generation.load(Ordering::Acquire);
+        let script = Arc::new(classify(text));
+        let catalog = self.catalog.load();
+        let view = SessionView { database: &self.database, reason, catalog: &**catalog, confirmation };
+        let verdict = decide(&script, &self.policy, &view);
+        let record = Arc::new(StatementRecord::from_script(text, &script));
+        let steps: Vec<Step> = match &verdict {
+            Verdict::Allow(permit) => script
+                .statements
+                .iter()
+                .map(|facts| Step {
+                    local: LocalAction::of(facts, &self.policy),
+                    max_rows_written: permit.guards.max_rows_written.filter(|_| changes_rows(facts)),
+                    is_transaction_control: facts.effects.iter().any(ends_or_begins),
+                    leaves_state: permit.guards.opaque
+                        && (matches!(facts.kind, Kind::Do | Kind::Call | Kind::Execute)
+                            || facts
+                                .functions
+                                .iter()
+                                .any(|call| catalog.leaves_state(call.name.schema.as_deref(), &call.name.name))),
+                })
+                .collect(),
+            Verdict::Confirm(_) | Verdict::Deny(_) => vec![],
+        };
+        let class = script.statements.iter().map(|f| f.class).max_by_key(severity).unwrap_or(Class::Misc);
+        Judged {
+            text: text.into(),
+            route: route(verdict, &steps, &script),
+            is_recorded: match self.policy.audit {
+                AuditScope::All => true,
+                AuditScope::Changes => script
+                    .statements
+                    .iter()
+                    .any(|f| !f.writes.is_empty() || !matches!(f.class, Class::Read | Class::Misc | Class::MiscSet)),
+            },
+            script,
+            steps,
+            record,
+            class,
+            reason_given: reason.is_some(),
+            is_confirmed: confirmation == Confirmation::Given,
+            generation,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<u64, Arc<Judged>>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn route(verdict: Verdict, steps: &[Step], script: &Script) -> Route {
+    let permit = match verdict {
+        Verdict::Allow(permit) => permit,
+        Verdict::Confirm(denial) => return Route::Confirm(denial),
+        Verdict::Deny(denial) => return Route::Refuse(denial),
+    };
+    if permit.guards.single_statement {
+        return Route::SingleStatement(permit);
+    }
+    let is_one = steps.len() == 1;
+    let resets = |facts: &Facts| facts.effects.iter().any(|e| matches!(e, Effect::ResetAll | Effect::DiscardAll));
+    let stepwise = steps.iter().any(|s| s.max_rows_written.is_some())
+        || (!is_one && steps.iter().any(|s| s.local.is_some()))
+        // A reset takes away what the policy forces, so it is set again before the next statement.
+        || (!is_one && script.statements.iter().any(resets));
+    if stepwise { Route::Stepwise(permit) } else { Route::Whole(permit) }
+}
+
+fn changes_rows(facts: &Facts) -> bool {
+    !facts.writes.is_empty()
+        && matches!(
+            facts.kind,
+            Kind::Select | Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge | Kind::CopyFrom | Kind::Execute
+        )
+}
+
+fn ends_or_begins(effect: &Effect) -> bool {
+    matches!(effect, Effect::Begin(_) | Effect::Commit { .. } | Effect::Rollback { .. } | Effect::PrepareTransaction)
+}
+
+fn severity(class: &Class) -> u8 {
+    match class {
+        Class::Misc => 0,
+        Class::MiscSet => 1,
+        Class::Read => 2,
+        Class::Function => 3,
+        Class::Write => 4,
+        Class::Ddl => 5,
+        Class::Role => 6,
+    }
+}
+
+/// The limits and the access mode of a policy as settings of the server (DESIGN §5): the server enforces them too.
+fn forced_settings(policy: &Policy) -> Settings {
+    let timeouts = [
+        ("statement_timeout", policy.statement_timeout),
+        ("lock_timeout", policy.lock_timeout),
+        ("idle_in_transaction_session_timeout", policy.idle_in_transaction_timeout),
+    ];
+    let read_only = policy.is_read_only().then(|| ("default_transaction_read_only".to_owned(), "on".to_owned()));
+    timeouts
+        .into_iter()
+        .filter_map(|(name, limit)| limit.map(|l| (name.to_owned(), milliseconds(l))))
+        .chain(read_only)
+        .collect()
+}
+
+/// A time as Postgres's settings take it without a unit.
+pub fn milliseconds(time: Duration) -> String {
+    time.as_millis().max(1).to_string()
+}

@@ -1,0 +1,7 @@
+//! Between a verdict and the wire: remembered judgements, and the ways in which an allowed text is run.
+
+mod judge;
+mod local;
+
+pub use judge::*;
+pub use local::*;

@@ -1,0 +1,406 @@
+//! The process: one configuration at work, its pools and judges, all sessions, and what runs in the background.
+
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use lru::LruCache;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::admin::{Check, Readiness};
+use crate::audit::{AuditError, AuditLog, Event, Record};
+use crate::auth::{AuthError, Decoy};
+use crate::config::{self, Config, ConfigErrors, PoolLimits, Role, Target, Tier, User};
+use crate::guard::Judge;
+use crate::session::{Order, Sessions};
+use crate::telemetry::{PoolGauges, ProcessMetrics, TierMetrics};
+use crate::tls::{self, TlsSetupError};
+use crate::upstream::{
+    CheckoutError, Endpoint, Parameters, Pool, ServerCatalog, Settings, SettingsError, SharedCatalog, Statements,
+    empty_catalog,
+};
+
+/// Statements whose upstream names are remembered.
+const INTERNED_STATEMENTS: NonZeroUsize = NonZeroUsize::new(20_000).unwrap();
+
+/// Sets of start-up settings whose parameters are remembered for each target.
+const GREETINGS: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+
+/// How often pools are maintained.
+const MAINTENANCE: Duration = Duration::from_secs(1);
+
+/// How often the server's catalog is loaded again.
+const CATALOG_REFRESH: Duration = Duration::from_secs(60);
+
+/// The process.
+#[derive(Debug)]
+pub struct Server {
+    /// All sessions.
+    pub sessions: Arc<Sessions>,
+    /// The audit trail.
+    pub audit: AuditLog,
+    /// Answers for users that do not exist.
+    pub decoy: Decoy,
+    /// Metrics of the process.
+    pub metrics: ProcessMetrics,
+    runtime: ArcSwap<Runtime>,
+    is_draining: AtomicBool,
+    session_no: AtomicU64,
+    started: i64,
+    stop: watch::Sender<bool>,
+}
+
+/// One configuration at work.
+pub struct Runtime {
+    /// The configuration.
+    pub config: Config,
+    /// Counts the configurations of this process.
+    pub generation: u64,
+    /// TLS towards clients.
+    pub tls: Option<TlsAcceptor>,
+    targets: BTreeMap<(String, Tier), Arc<TargetRuntime>>,
+    judges: Mutex<HashMap<(String, Role), Arc<Judge>>>,
+}
+
+/// One tier of one database at work. It outlives a reload that leaves it as it was.
+#[derive(Debug)]
+pub struct TargetRuntime {
+    /// `app:prod`
+    pub name: String,
+    /// Its configuration.
+    pub target: Arc<Target>,
+    /// Its pool.
+    pub pool: Arc<Pool>,
+    /// Prepared statements by text.
+    pub statements: Arc<Statements>,
+    /// Its metrics.
+    pub metrics: TierMetrics,
+    limits: PoolLimits,
+    catalog: Arc<SharedCatalog>,
+    greetings: Mutex<LruCache<Settings, Parameters>>,
+    /// What keeps it from being reached; `None` when it can be.
+    trouble: Mutex<Option<String>>,
+}
+
+/// Why a configuration cannot be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The file has errors.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
+    /// The audit trail cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The system lacks something.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+}
+
+impl Server {
+    /// Puts a configuration to work; nothing listens yet.
+    pub fn new(config: Config) -> Result<Arc<Self>, StartError> {
+        let audit = AuditLog::open(&config.audit)?;
+        let runtime = Runtime::new(config, 1, None)?;
+        Ok(Arc::new(Self {
+            sessions: Arc::new(Sessions::default()),
+            audit,
+            decoy: Decoy::new()?,
+            metrics: ProcessMetrics::new(),
+            runtime: ArcSwap::from_pointee(runtime),
+            is_draining: AtomicBool::new(false),
+            session_no: AtomicU64::new(1),
+            started: chrono::Utc::now().timestamp(),
+            stop: watch::Sender::new(false),
+        }))
+    }
+
+    /// The configuration at work now.
+    pub fn runtime(&self) -> Arc<Runtime> {
+        self.runtime.load_full()
+    }
+
+    /// A new session's number, unique within the trail.
+    pub fn next_session_id(&self) -> String {
+        format!("{:x}-{:x}", self.started, self.session_no.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Loads the configuration file again and takes it up: everything but the listen addresses. A bad file changes nothing.
+    pub fn reload(&self) -> Result<(), StartError> {
+        let old = self.runtime();
+        let path: PathBuf = old.config.source.clone();
+        let taken = config::load(&path)
+            .map_err(StartError::from)
+            .and_then(|config| Ok(Runtime::new(config, old.generation + 1, Some(&old))?));
+        let mut record = Record::new(Event::ConfigReload);
+        match taken {
+            Ok(runtime) => {
+                if runtime.config.listen.address != old.config.listen.address
+                    || runtime.config.admin != old.config.admin
+                {
+                    tracing::warn!("the addresses of [listen] and [admin] change only with a restart");
+                }
+                if runtime.config.audit != old.config.audit {
+                    tracing::warn!("[audit] changes only with a restart");
+                }
+                for gone in old
+                    .targets
+                    .iter()
+                    .filter(|(key, t)| runtime.targets.get(key).is_none_or(|new| !Arc::ptr_eq(new, t)))
+                {
+                    gone.1.pool.close_idle();
+                }
+                self.runtime.store(Arc::new(runtime));
+                self.sessions.wake_all();
+                self.metrics.config_reloaded();
+                record.message = Some(format!("{} was loaded", path.display()));
+                self.record(record);
+                tracing::info!(file = %path.display(), "configuration loaded again");
+                Ok(())
+            }
+            Err(error) => {
+                self.metrics.config_reload_failed();
+                record.message = Some(format!("{} was not loaded: {error}", path.display()));
+                self.record(record);
+                Err(error)
+            }
+        }
+    }
+
+    /// No new sessions; those that hold no connection end.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Ordering::Release);
+        self.sessions.order_all(Order::Drain);
+    }
+
+    /// Whether the process is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Ends the background work.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Resolves when [`Server::stop`] is called. Cancel safe.
+    pub async fn stopped(&self) {
+        let mut stop = self.stop.subscribe();
+        // The sender lives as long as the server.
+        let _stopped = stop.wait_for(|stopped| *stopped).await;
+    }
+
+    /// Queues a record of the process's own.
+    pub fn record(&self, record: Record) {
+        if let Err(error) = self.audit.record(record) {
+            tracing::error!(%error, "audit record lost");
+        }
+    }
+
+    /// Wakes sessions whose deadline has come, until the process stops.
+    pub async fn keep_time(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(Sessions::TICK);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => self.sessions.wake_due(),
+                () = self.stopped() => return,
+            }
+        }
+    }
+
+    /// Maintains pools, catalogs and gauges, until the process stops.
+    pub async fn maintain(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(MAINTENANCE);
+        let mut working: HashMap<(String, Tier), tokio::task::JoinHandle<()>> = HashMap::new();
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = self.stopped() => return,
+            }
+            self.metrics.audit_lag(self.audit.lag());
+            self.metrics.audit_failures(self.audit.failures());
+            for (key, target) in &self.runtime().targets {
+                target.show_pool();
+                // A server that does not answer holds up its own maintenance only.
+                if working.get(key).is_none_or(tokio::task::JoinHandle::is_finished) {
+                    let (server, target) = (Arc::clone(&self), Arc::clone(target));
+                    working.insert(key.clone(), tokio::spawn(async move { target.maintain(&server).await }));
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Runtime(generation {})", self.generation)
+    }
+}
+
+impl Runtime {
+    fn new(config: Config, generation: u64, old: Option<&Runtime>) -> Result<Self, TlsSetupError> {
+        let tls = config.listen.tls.as_ref().map(tls::server_config).transpose()?.map(TlsAcceptor::from);
+        let mut targets = BTreeMap::new();
+        for (name, database) in &config.databases {
+            for (tier, target) in &database.targets {
+                let key = (name.clone(), *tier);
+                let limits = config.pools.get(tier).copied().unwrap_or_else(|| config::default_pool(*tier));
+                let kept = old.and_then(|o| o.targets.get(&key)).filter(|t| t.target == *target && t.limits == limits);
+                let at_work = match kept {
+                    Some(kept) => Arc::clone(kept),
+                    None => Arc::new(TargetRuntime::new(Arc::clone(target), limits)?),
+                };
+                targets.insert(key, at_work);
+            }
+        }
+        Ok(Self { config, generation, tls, targets, judges: Mutex::new(HashMap::new()) })
+    }
+
+    /// The database tier at work.
+    pub fn target(&self, target: &Target) -> Option<Arc<TargetRuntime>> {
+        self.targets.get(&(target.database.clone(), target.tier)).cloned()
+    }
+
+    /// The judge of a role on a target; sessions share it and what it remembers.
+    pub fn judge(&self, role: Role, target: &TargetRuntime) -> Option<Arc<Judge>> {
+        let policy = self.config.policy(role, target.target.tier)?;
+        let mut judges = self.judges.lock().unwrap_or_else(PoisonError::into_inner);
+        let judge = judges.entry((target.name.clone(), role)).or_insert_with(|| {
+            Arc::new(Judge::new(policy, target.target.database.clone(), Arc::clone(&target.catalog)))
+        });
+        Some(Arc::clone(judge))
+    }
+
+    /// What a running session goes on with under this configuration; `None` when its user or database is gone, or the user's
+    /// role is another.
+    pub fn resume(&self, user: &str, target: &TargetRuntime) -> Option<(Arc<Judge>, Arc<TargetRuntime>)> {
+        let user: &User = self.config.users.get(user)?;
+        let target = self.target(&target.target)?;
+        Some((self.judge(user.role, &target)?, target))
+    }
+
+    fn forget_judgements(&self, target: &str) {
+        let judges = self.judges.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, judge) in judges.iter().filter(|((name, _), _)| name == target) {
+            judge.forget();
+        }
+    }
+}
+
+impl TargetRuntime {
+    fn new(target: Arc<Target>, limits: PoolLimits) -> Result<Self, TlsSetupError> {
+        let endpoint = Arc::new(Endpoint::new(Arc::clone(&target))?);
+        Ok(Self {
+            name: target.name(),
+            metrics: TierMetrics::new(&target.database, target.tier),
+            pool: Pool::new(endpoint, limits),
+            statements: Arc::new(Statements::new(INTERNED_STATEMENTS)),
+            target,
+            limits,
+            catalog: empty_catalog(),
+            greetings: Mutex::new(LruCache::new(GREETINGS)),
+            trouble: Mutex::new(Some("not connected yet".to_owned())),
+        })
+    }
+
+    /// The parameters a client with these settings is told at start-up.
+    pub async fn greeting(&self, settings: &Settings) -> Result<Result<Parameters, SettingsError>, CheckoutError> {
+        let known = self.greetings.lock().unwrap_or_else(PoisonError::into_inner).get(settings).cloned();
+        if let Some(parameters) = known {
+            return Ok(Ok(parameters));
+        }
+        let mut lease = self.pool.checkout().await?;
+        let applied = lease.connection().apply(settings).await;
+        if let Ok(parameters) = &applied {
+            self.greetings.lock().unwrap_or_else(PoisonError::into_inner).put(settings.clone(), parameters.clone());
+            lease.give_back();
+        }
+        Ok(applied)
+    }
+
+    async fn maintain(&self, server: &Server) {
+        let mut outcome = self.pool.maintain().await;
+        if outcome.is_ok() && self.is_catalog_due() {
+            match ServerCatalog::load(&self.pool.endpoint).await {
+                Ok(catalog) => {
+                    if !self.catalog.load().same_functions(&catalog) {
+                        self.catalog.store(Arc::new(catalog));
+                        server.runtime().forget_judgements(&self.name);
+                    } else {
+                        self.catalog.store(Arc::new(catalog));
+                    }
+                    // The server's own parameters may have changed with its configuration.
+                    self.greetings.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                }
+                Err(error) => outcome = Err(error),
+            }
+        }
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(()) => {
+                if trouble.take().is_some() {
+                    tracing::info!(target = %self.name, "database reachable");
+                }
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if trouble.as_deref() != Some(&text) {
+                    tracing::error!(target = %self.name, %error, "database not reachable");
+                }
+                self.metrics.upstream_error(error.kind());
+                *trouble = Some(text);
+            }
+        }
+    }
+
+    fn is_catalog_due(&self) -> bool {
+        self.catalog.load().age().is_none_or(|age| age >= CATALOG_REFRESH)
+    }
+
+    fn show_pool(&self) {
+        let now = self.pool.usage();
+        self.metrics.pool(PoolGauges {
+            max: self.limits.max,
+            open: now.open,
+            idle: now.idle,
+            in_use: now.open.saturating_sub(now.idle),
+            waiting: now.waiting,
+        });
+    }
+}
+
+/// What `/readyz` asks.
+#[derive(Debug)]
+pub struct ServerReadiness(pub Arc<Server>);
+
+impl Readiness for ServerReadiness {
+    fn checks(&self) -> Vec<Check> {
+        let server = &self.0;
+        let check = |name: String, ok: bool, detail: String| Check { name, ok, detail };
+        let mut checks = vec![
+            check(
+                "accepting".to_owned(),
+                !server.is_draining(),
+                if server.is_draining() { "stopping" } else { "accepting sessions" }.to_owned(),
+            ),
+            check(
+                "audit".to_owned(),
+                server.audit.is_healthy(),
+                if server.audit.is_healthy() { "written" } else { "cannot be written" }.to_owned(),
+            ),
+        ];
+        for target in server.runtime().targets.values() {
+            let trouble = target.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            let detail = if trouble.is_some() { "not reachable" } else { "reachable" };
+            checks.push(check(format!("database {}", target.name), trouble.is_none(), detail.to_owned()));
+        }
+        checks
+    }
+}

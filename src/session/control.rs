@@ -1,0 +1,194 @@
+//! What the rest of the process can do to a session: cancel it, wake it, end it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::Notify;
+
+use crate::upstream::CancelSlot;
+
+/// The handle of one session.
+#[derive(Debug)]
+pub struct Control {
+    /// The process id told in BackendKeyData.
+    pub pid: u32,
+    /// The secret key told in BackendKeyData.
+    pub key: Vec<u8>,
+    /// What it runs now.
+    pub cancel: CancelSlot,
+    pub(super) wake: Notify,
+    order: AtomicU8,
+    /// When the session wants to be woken, in milliseconds of the registry's clock; 0 for never.
+    deadline: AtomicU64,
+    epoch: Instant,
+}
+
+/// What a session is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Order {
+    /// Nothing.
+    Continue,
+    /// End as soon as it holds no connection.
+    Drain,
+    /// End now.
+    Kill,
+}
+
+impl Control {
+    /// Asks the session to end.
+    pub fn order(&self, order: Order) {
+        self.order.fetch_max(order as u8, Ordering::AcqRel);
+        self.wake.notify_one();
+    }
+
+    /// Wakes the session to look at the configuration again.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub(super) fn ordered(&self) -> Order {
+        match self.order.load(Ordering::Acquire) {
+            0 => Order::Continue,
+            1 => Order::Drain,
+            _ => Order::Kill,
+        }
+    }
+
+    pub(super) fn set_deadline(&self, at: Option<Instant>) {
+        let milliseconds = at.map_or(0, |at| self.since_epoch(at).max(1));
+        self.deadline.store(milliseconds, Ordering::Release);
+    }
+
+    fn since_epoch(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        let deadline = self.deadline.load(Ordering::Acquire);
+        deadline != 0 && deadline <= self.since_epoch(now)
+    }
+}
+
+/// All sessions.
+#[derive(Debug)]
+pub struct Sessions {
+    epoch: Instant,
+    next: AtomicU32,
+    random: SystemRandom,
+    live: Mutex<HashMap<u32, Arc<Control>>>,
+}
+
+/// A session's entry in the registry; dropping it takes it out.
+#[derive(Debug)]
+pub struct Registered {
+    sessions: Arc<Sessions>,
+    /// The session's handle.
+    pub control: Arc<Control>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            epoch: Instant::now(),
+            next: AtomicU32::new(1),
+            random: SystemRandom::new(),
+            live: Mutex::new(HashMap::new()),
+        }
+    }
+}
+
+impl Sessions {
+    /// How often deadlines are looked at.
+    pub const TICK: Duration = Duration::from_millis(100);
+
+    /// Enters a new session, whose cancel key has `key_size` bytes. `None` when the system has no randomness.
+    pub fn register(self: &Arc<Self>, key_size: usize) -> Option<Registered> {
+        let mut key = vec![0; key_size];
+        self.random.fill(&mut key).ok()?;
+        let mut live = self.lock();
+        let pid = loop {
+            let pid = self.next.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
+            if pid != 0 && !live.contains_key(&pid) {
+                break pid;
+            }
+        };
+        let control = Arc::new(Control {
+            pid,
+            key,
+            cancel: CancelSlot::default(),
+            wake: Notify::new(),
+            order: AtomicU8::new(0),
+            deadline: AtomicU64::new(0),
+            epoch: self.epoch,
+        });
+        live.insert(pid, Arc::clone(&control));
+        Some(Registered { sessions: Arc::clone(self), control })
+    }
+
+    /// The session that a CancelRequest means. A wrong key finds nobody, and takes as long as a right one.
+    pub fn find(&self, pid: u32, key: &[u8]) -> Option<Arc<Control>> {
+        let control = Arc::clone(self.lock().get(&pid)?);
+        let differs = control.key.iter().zip(key).fold(0, |acc, (a, b)| acc | (a ^ b));
+        (differs == 0 && control.key.len() == key.len()).then_some(control)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Asks all sessions to end.
+    pub fn order_all(&self, order: Order) {
+        for control in self.lock().values() {
+            control.order(order);
+        }
+    }
+
+    /// Wakes all sessions to look at the configuration again.
+    pub fn wake_all(&self) {
+        for control in self.lock().values() {
+            control.wake();
+        }
+    }
+
+    /// Wakes the sessions whose deadline has come. One clock for all of them: a timer a statement costs a lock a statement.
+    pub fn wake_due(&self) {
+        let now = Instant::now();
+        for control in self.lock().values().filter(|c| c.is_due(now)) {
+            control.wake();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Arc<Control>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.sessions.lock().remove(&self.control.pid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancel_needs_the_right_key() {
+        let sessions = Arc::new(Sessions::default());
+        let a = sessions.register(4).unwrap();
+        let b = sessions.register(32).unwrap();
+        assert!(sessions.find(a.control.pid, &a.control.key).is_some());
+        assert!(sessions.find(a.control.pid, &b.control.key[..4]).is_none());
+        assert!(sessions.find(a.control.pid, &[]).is_none());
+        assert!(sessions.find(b.control.pid, &b.control.key[..31]).is_none());
+        let (pid, key) = (a.control.pid, a.control.key.clone());
+        drop(a);
+        assert!(sessions.find(pid, &key).is_none());
+        assert_eq!(sessions.count(), 1);
+    }
+}

@@ -1,0 +1,487 @@
+//! The state machine of one client, without sockets: bytes in, bytes and requests out.
+//!
+//! `client` looks at what the client sent and `upstream` at what the server answered. Neither waits: what needs waiting for
+//! (a connection, an audit record on disk) is returned as a [`Step`] and the same message is looked at again afterwards.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+
+use super::confirm::Confirm;
+use super::extended::{Portal, Prepared};
+use super::replies::Expect;
+use super::run::Run;
+use super::state::SessionState;
+use super::stepwise::Stepwise;
+use crate::audit::{Event, Record, SessionContext};
+use crate::guard::{Judge, Judged};
+use crate::policy::sqlstate;
+use crate::upstream::{Link, Parameters, Settings, Statements};
+use crate::wire::{
+    BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header, put_bare, put_ready,
+};
+
+/// Output beyond this many bytes is sent before more is taken in.
+pub(super) const HIGH_WATER: usize = 64 * 1024;
+
+/// What has to happen before the machine can go on.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// More bytes from the client.
+    NeedInput,
+    /// Answers of the server.
+    AwaitReplies,
+    /// The output is to be sent first.
+    Drain,
+    /// An upstream connection.
+    NeedLease,
+    /// This record on disk; then [`Core::intent_recorded`].
+    NeedIntent(Box<Record>),
+    /// The session is over; what is in `out` is still to be sent.
+    End,
+}
+
+/// What is being read of a message too large to be held.
+#[derive(Debug, Default)]
+enum Passing {
+    #[default]
+    Nothing,
+    /// So many bytes go to the server as they are.
+    Forward(usize),
+    /// So many bytes are dropped.
+    Discard(usize),
+}
+
+/// Whether the record that must precede the message at hand is on disk.
+#[derive(Debug, Default)]
+enum Intent {
+    #[default]
+    NotAsked,
+    Recorded,
+    Failed(String),
+}
+
+pub(super) struct Core {
+    pub(super) judge: Arc<Judge>,
+    pub(super) context: Arc<SessionContext>,
+    pub(super) statements: Arc<Statements>,
+    /// Bytes for the client.
+    pub(super) out: BytesMut,
+    /// Records to be queued, in order.
+    pub(super) records: Vec<Record>,
+    /// Statements that ended, for metrics.
+    pub(super) finished: Vec<(Arc<Judged>, std::time::Duration)>,
+    /// Refusals for metrics: class, rule, verdict.
+    pub(super) denied: Vec<(crate::sql::Class, &'static str, &'static str)>,
+    /// The statement in flight is to be cancelled upstream.
+    pub(super) wants_cancel: bool,
+    /// The connection's state is in doubt: it must be closed.
+    pub(super) drop_lease: bool,
+    pub(super) state: SessionState,
+    pub(super) replies: VecDeque<Expect>,
+    /// ParameterStatus as the client knows it.
+    pub(super) told: Parameters,
+    /// The reason given with `SET pgbelay.reason`.
+    pub(super) reason: Option<Arc<str>>,
+    /// The text at hand was confirmed.
+    pub(super) confirmed: Option<Arc<Judged>>,
+    /// Confirmation asked for and given.
+    pub(super) confirm: Confirm,
+    /// After an error in the extended protocol: messages are dropped until Sync.
+    pub(super) is_skipping: bool,
+    /// Extended messages were sent upstream since the last Sync.
+    pub(super) is_unsynced: bool,
+    /// Such messages were sent since the last Flush or Sync.
+    pub(super) is_unflushed: bool,
+    /// The server takes COPY data.
+    pub(super) is_copying_in: bool,
+    /// The message at hand is an Execute: its columns were told by Describe.
+    pub(super) is_executing: bool,
+    /// Errors of reads that ran over a limit, to be told before the next answer.
+    pub(super) cut_off: Vec<Report>,
+    /// After a write over its limit in the extended protocol: the client was told, and hears nothing more until Sync.
+    pub(super) is_muted: bool,
+    /// The session's settings could not be applied: the message at hand is refused with this.
+    pub(super) refusal: Option<Report>,
+    pub(super) prepared: HashMap<Box<str>, Prepared>,
+    pub(super) portals: HashMap<Box<str>, Portal>,
+    pub(super) stepwise: Option<Stepwise>,
+    pub(super) partial: super::server_side::Partial,
+    passing: Passing,
+    intent: Intent,
+    statement_no: u64,
+    /// A message was looked at and has to be looked at again: the connection stays until it is done with.
+    is_message_waiting: bool,
+}
+
+impl Core {
+    pub(super) fn new(
+        judge: Arc<Judge>,
+        context: Arc<SessionContext>,
+        statements: Arc<Statements>,
+        initial: Settings,
+        told: Parameters,
+        reason: Option<Arc<str>>,
+    ) -> Self {
+        Self {
+            judge,
+            context,
+            statements,
+            out: BytesMut::new(),
+            records: vec![],
+            finished: vec![],
+            denied: vec![],
+            wants_cancel: false,
+            drop_lease: false,
+            state: SessionState::new(initial),
+            replies: VecDeque::new(),
+            told,
+            reason,
+            confirmed: None,
+            confirm: Confirm::default(),
+            is_skipping: false,
+            is_unsynced: false,
+            is_unflushed: false,
+            is_copying_in: false,
+            is_executing: false,
+            cut_off: vec![],
+            is_muted: false,
+            refusal: None,
+            prepared: HashMap::new(),
+            portals: HashMap::new(),
+            stepwise: None,
+            partial: super::server_side::Partial::default(),
+            passing: Passing::Nothing,
+            intent: Intent::NotAsked,
+            statement_no: 0,
+            is_message_waiting: false,
+        }
+    }
+
+    /// Takes in what the client sent, as far as it can go.
+    pub(super) fn client(&mut self, input: &mut BytesMut, link: Option<&mut Link>) -> Step {
+        let step = self.advance(input, link);
+        self.is_message_waiting =
+            matches!(step, Step::AwaitReplies | Step::NeedIntent(_) | Step::NeedLease | Step::Drain);
+        step
+    }
+
+    fn advance(&mut self, input: &mut BytesMut, mut link: Option<&mut Link>) -> Step {
+        loop {
+            if self.out.len() > HIGH_WATER || link.as_ref().is_some_and(|l| l.outbox.len() > HIGH_WATER) {
+                return Step::Drain;
+            }
+            self.answer_in_turn();
+            if self.pass(input, link.as_deref_mut()) {
+                return Step::NeedInput;
+            }
+            if self.stepwise.is_some() {
+                if !self.replies.is_empty() {
+                    return Step::AwaitReplies;
+                }
+                match self.next_step(link.as_deref_mut()) {
+                    Some(step) => return step,
+                    None => continue,
+                }
+            }
+            let header = match frontend_header(input) {
+                Ok(Some(header)) => header,
+                Ok(None) => return Step::NeedInput,
+                Err(error) => return self.protocol_violation(&error),
+            };
+            let is_whole = input.len() >= header.size;
+            if !is_whole && !streams(header) {
+                if header.size > MAX_BUFFERED {
+                    return self.too_long(header);
+                }
+                return Step::NeedInput;
+            }
+            match self.message(header, input, link.as_deref_mut()) {
+                Progress::Consumed => {
+                    self.intent = Intent::NotAsked;
+                    self.confirmed = None;
+                }
+                Progress::Stop(step) => return step,
+            }
+        }
+    }
+
+    fn message(&mut self, header: Header, input: &mut BytesMut, link: Option<&mut Link>) -> Progress {
+        if self.is_skipping && !matches!(header.tag, b'S' | b'X') {
+            return self.discard(header, input);
+        }
+        if matches!(header.tag, b'P' | b'B' | b'D' | b'E')
+            && let Some(report) = self.refusal.take()
+        {
+            self.refuse_extended(&report, link);
+            return self.discard(header, input);
+        }
+        match header.tag {
+            b'd' | b'c' | b'f' => self.copy_data(header, input, link),
+            b'S' | b'H' if self.is_copying_in => {
+                // The server ignores them while it reads COPY data, so they get no answer.
+                input.advance(header.size);
+                Progress::Consumed
+            }
+            b'X' => Progress::Stop(Step::End),
+            _ if self.is_copying_in => Progress::Stop(
+                self.fatal(
+                    Report::fatal(
+                        sqlstate::PROTOCOL_VIOLATION,
+                        format!("unexpected message type {:?} during COPY from stdin", header.tag as char),
+                    )
+                    .hint("End the COPY with CopyDone or CopyFail first."),
+                ),
+            ),
+            b'Q' => self.framed(header, input, |core, body| core.query(body, link)),
+            b'P' => self.framed(header, input, |core, body| core.parse(body, link)),
+            b'B' => self.bind_message(header, input, link),
+            b'D' => self.framed(header, input, |core, body| core.describe(body, link)),
+            b'E' => self.framed(header, input, |core, body| core.execute(body, link)),
+            b'C' => self.framed(header, input, |core, body| core.close(body, link)),
+            b'S' => self.framed(header, input, |core, body| core.sync(body, link)),
+            b'H' => self.framed(header, input, |core, body| core.flush(body, link)),
+            b'F' => self.framed(header, input, |core, _| core.function_call(link)),
+            // 'p': a password outside authentication.
+            tag => Progress::Stop(self.fatal(Report::fatal(
+                sqlstate::PROTOCOL_VIOLATION,
+                format!("unexpected message type {:?} after authentication", tag as char),
+            ))),
+        }
+    }
+
+    /// Handles the body of a whole message and takes it off the input unless it has to be looked at again.
+    fn framed(
+        &mut self,
+        header: Header,
+        input: &mut BytesMut,
+        handle: impl FnOnce(&mut Self, &[u8]) -> Progress,
+    ) -> Progress {
+        let progress = handle(self, &input[HEADER..header.size]);
+        if matches!(progress, Progress::Consumed) {
+            input.advance(header.size);
+        }
+        progress
+    }
+
+    /// Bind may be too large to hold: its names are read, and the rest goes by.
+    fn bind_message(&mut self, header: Header, input: &mut BytesMut, link: Option<&mut Link>) -> Progress {
+        let held = input.len().min(header.size);
+        let is_whole = held == header.size;
+        if !is_whole && (held < MAX_BIND_NAMES.min(header.size) || self.judge.policy.audit_parameters) {
+            // The names, or the parameters to be recorded, are not all there yet.
+            if header.size > MAX_BUFFERED && self.judge.policy.audit_parameters {
+                return Progress::Stop(self.too_long(header));
+            }
+            return Progress::Stop(Step::NeedInput);
+        }
+        let body = &input[HEADER..held];
+        let progress = self.bind(body, header.size - HEADER, link);
+        if matches!(progress, Progress::Consumed) {
+            input.advance(held);
+            if !is_whole {
+                let left = header.size - held;
+                self.passing = if self.is_skipping { Passing::Discard(left) } else { Passing::Forward(left) };
+            }
+        }
+        progress
+    }
+
+    fn copy_data(&mut self, header: Header, input: &mut BytesMut, link: Option<&mut Link>) -> Progress {
+        let Some(link) = link.filter(|_| self.is_copying_in) else {
+            // Sent before the client knew that the COPY had failed: Postgres ignores them, too.
+            return self.discard(header, input);
+        };
+        let held = input.len().min(header.size);
+        link.outbox.extend_from_slice(&input[..held]);
+        input.advance(held);
+        self.passing = Passing::Forward(header.size - held);
+        if header.tag != b'd' {
+            self.is_copying_in = false;
+        }
+        Progress::Consumed
+    }
+
+    fn discard(&mut self, header: Header, input: &mut BytesMut) -> Progress {
+        let held = input.len().min(header.size);
+        input.advance(held);
+        self.passing = Passing::Discard(header.size - held);
+        Progress::Consumed
+    }
+
+    /// Passes on, or drops, the rest of a message that is read piece by piece. Returns true when more of it is to come.
+    fn pass(&mut self, input: &mut BytesMut, link: Option<&mut Link>) -> bool {
+        let (left, target) = match &mut self.passing {
+            Passing::Nothing => return false,
+            Passing::Forward(left) => (left, link),
+            Passing::Discard(left) => (left, None),
+        };
+        let now = input.len().min(*left);
+        if let Some(link) = target {
+            link.outbox.extend_from_slice(&input[..now]);
+        }
+        input.advance(now);
+        *left -= now;
+        if *left == 0 {
+            self.passing = Passing::Nothing;
+            return false;
+        }
+        true
+    }
+
+    /// Emits the proxy's own answers that have become due.
+    pub(super) fn answer_in_turn(&mut self) {
+        while let Some(Expect::Answer(_)) = self.replies.front() {
+            if let Some(Expect::Answer(bytes)) = self.replies.pop_front() {
+                self.out.extend_from_slice(&bytes);
+            }
+        }
+    }
+
+    /// Puts bytes of the proxy's own in line behind the answers that are still to come.
+    pub(super) fn answer(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        match self.replies.back_mut() {
+            None => write(&mut self.out),
+            Some(Expect::Answer(bytes)) => write(bytes),
+            Some(_) => {
+                let mut bytes = BytesMut::new();
+                write(&mut bytes);
+                self.replies.push_back(Expect::Answer(bytes));
+            }
+        }
+    }
+
+    /// Waits for the answers to everything sent: a Flush makes sure that they come.
+    pub(super) fn await_replies(&mut self, link: Option<&mut Link>) -> Progress {
+        if let Some(link) = link
+            && self.is_unflushed
+        {
+            put_bare(b'H', &mut link.outbox);
+            self.is_unflushed = false;
+        }
+        Progress::Stop(Step::AwaitReplies)
+    }
+
+    /// The intent of the message at hand is on disk, or cannot be put there.
+    pub(super) fn intent_recorded(&mut self, result: Result<(), String>) {
+        self.intent = match result {
+            Ok(()) => Intent::Recorded,
+            Err(why) => Intent::Failed(why),
+        };
+    }
+
+    /// Asks for the intent of a statement to be on disk before it runs. `Ok` once it may run.
+    pub(super) fn require_intent(&mut self, run: &Run) -> Result<(), IntentGate> {
+        if !run.judged.permit().is_some_and(|p| p.guards.intent) {
+            return Ok(());
+        }
+        match std::mem::take(&mut self.intent) {
+            Intent::Recorded => {
+                // Kept until the message is consumed: it may have to be looked at again for want of a connection.
+                self.intent = Intent::Recorded;
+                Ok(())
+            }
+            Intent::NotAsked => Err(IntentGate::Ask(Box::new(run.record(Event::Statement, &self.context)))),
+            Intent::Failed(why) => Err(IntentGate::Refuse(
+                Report::error(sqlstate::AUDIT_FAILURE, "the statement cannot be audited, so it is not run")
+                    .detail(format!("The audit trail cannot be written: {why}"))
+                    .hint("Tell whoever runs pgbelay; the statement can be sent again once the trail is mended."),
+            )),
+        }
+    }
+
+    /// The number of the next statement. Only counted once it is sent.
+    pub(super) fn next_number(&self) -> u64 {
+        self.statement_no + 1
+    }
+
+    pub(super) fn count_statement(&mut self) {
+        self.statement_no += 1;
+        self.intent = Intent::NotAsked;
+    }
+
+    /// Whether the connection may go to another session now.
+    pub(super) fn may_release(&self) -> bool {
+        self.state.transaction == TransactionState::Idle
+            && self.state.pins.is_empty()
+            && self.replies.is_empty()
+            && self.stepwise.is_none()
+            && !self.is_message_waiting
+            && !self.is_unsynced
+            && !self.is_copying_in
+            && matches!(self.passing, Passing::Nothing | Passing::Discard(_))
+    }
+
+    /// Whether nothing is in flight: the client is waited for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.replies.is_empty() && self.stepwise.is_none()
+    }
+
+    /// Ends the session with an error.
+    pub(super) fn fatal(&mut self, report: Report) -> Step {
+        self.answer_in_turn();
+        report.write(&mut self.out);
+        Step::End
+    }
+
+    fn protocol_violation(&mut self, error: &FrameError) -> Step {
+        self.fatal(
+            Report::fatal(sqlstate::PROTOCOL_VIOLATION, error.to_string())
+                .hint("The client does not speak the Postgres protocol correctly; check the driver."),
+        )
+    }
+
+    fn too_long(&mut self, header: Header) -> Step {
+        self.fatal(
+            Report::fatal(sqlstate::ROW_LIMIT, format!("a message of {} bytes is too long for the proxy", header.size))
+                .detail(format!(
+                    "Statements may have up to {MAX_BUFFERED} bytes; parameters and COPY data have no such limit."
+                ))
+                .hint("Send the data as parameters or with COPY instead of inside the statement's text."),
+        )
+    }
+
+    /// ReadyForQuery of the proxy's own.
+    pub(super) fn answer_ready(&mut self) {
+        let transaction = self.state.transaction;
+        self.answer(|out| put_ready(transaction, out));
+    }
+}
+
+/// The bytes within which a Bind's portal and statement names must end.
+const MAX_BIND_NAMES: usize = 4096;
+
+/// Whether a message may be passed on before it is whole.
+fn streams(header: Header) -> bool {
+    matches!(header.tag, b'd' | b'B')
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// It is done with.
+    Consumed,
+    /// It must be looked at again after this.
+    Stop(Step),
+}
+
+/// Why a statement does not run yet.
+#[derive(Debug)]
+pub(super) enum IntentGate {
+    /// Its intent has to be on disk first.
+    Ask(Box<Record>),
+    /// It cannot be put there.
+    Refuse(Report),
+}
+
+/// What a malformed body is answered with.
+pub(super) fn body_report(error: BodyError) -> Report {
+    match error {
+        BodyError::Encoding => Report::error(sqlstate::BAD_ENCODING, error.to_string())
+            .hint("Send texts in UTF-8; the proxy inspects exactly what it sends."),
+        BodyError::Short | BodyError::Leftover | BodyError::Unterminated | BodyError::Field => {
+            Report::error(sqlstate::PROTOCOL_VIOLATION, error.to_string())
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! The extended query protocol: prepared statements, portals, pipelines up to Sync.
+
+use std::sync::Arc;
+
+use super::core::{Core, IntentGate, Progress, Step, body_report};
+use super::replies::{Expect, Own};
+use super::run::Run;
+use super::simple::{FAILING_STATEMENT, failed_transaction};
+use crate::guard::{Judged, LocalAction, Route};
+use crate::policy::sqlstate;
+use crate::sql::Effect;
+use crate::upstream::{Link, Statement};
+use crate::wire::{
+    BindView, ParseView, Report, Target, TransactionState, put_bare, put_bind_complete, put_bind_head,
+    put_close_complete, put_command_complete, put_empty_query, put_no_data, put_no_parameters, put_parse,
+    put_parse_complete, put_target, read_execute,
+};
+
+/// Most prepared statements of one session.
+const MAX_PREPARED: usize = 20_000;
+
+/// Most portals of one session at once.
+const MAX_PORTALS: usize = 10_000;
+
+/// A prepared statement as the client named it.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    judged: Arc<Judged>,
+    statement: Arc<Statement>,
+}
+
+/// A portal: a statement with its parameters.
+#[derive(Debug)]
+pub(super) struct Portal {
+    prepared: Prepared,
+    parameters: Option<Vec<Option<String>>>,
+}
+
+impl Core {
+    pub(super) fn parse(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
+        let parse = match ParseView::read(body) {
+            Ok(parse) => parse,
+            Err(error) => return self.refuse_extended(&body_report(error), link),
+        };
+        if !parse.name.is_empty() && self.prepared.contains_key(parse.name) {
+            let report = Report::error(
+                sqlstate::DUPLICATE_STATEMENT,
+                format!("prepared statement \"{}\" already exists", parse.name),
+            );
+            return self.refuse_extended(&report, link);
+        }
+        if self.prepared.len() >= MAX_PREPARED {
+            let report = Report::error(sqlstate::ROW_LIMIT, "too many prepared statements in one session")
+                .detail(format!("A session may have {MAX_PREPARED} at once."))
+                .hint("Close statements that are not used any more, or use the unnamed statement.");
+            return self.refuse_extended(&report, link);
+        }
+        let judged = self.judge_text(parse.sql);
+        if let Some(refused) = self.refuse_unless_permitted(&judged, link.is_some()) {
+            return self.refuse_extended(&refused, link);
+        }
+        let statement = self.statements.intern(parse.sql, parse.types);
+        let prepared = Prepared { judged: Arc::clone(&judged), statement: Arc::clone(&statement) };
+        let is_known = !parse.name.is_empty() && statement.is_valid();
+        if judged.local().is_some()
+            || judged.script.statements.is_empty()
+            || self.state.is_orphaned
+            || (is_known && link.is_none())
+        {
+            self.answer(put_parse_complete);
+        } else {
+            let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+            if let Some(wait) = self.begin_batch(link) {
+                return wait;
+            }
+            if parse.name.is_empty() {
+                put_parse("", parse.sql.as_bytes(), parse.types, &mut link.outbox);
+                link.prepared.unnamed = Some(statement.id);
+                self.expect_extended(Expect::Parse(None), link);
+            } else if link.prepared.has(&statement) {
+                self.answer(put_parse_complete);
+            } else {
+                self.make_room(&statement, link);
+                put_parse(&statement.name, parse.sql.as_bytes(), parse.types, &mut link.outbox);
+                self.expect_extended(Expect::Parse(Some(Arc::clone(&statement))), link);
+            }
+        }
+        self.prepared.insert(parse.name.into(), prepared);
+        Progress::Consumed
+    }
+
+    /// `body` may be cut off behind the names; the whole body has `size` bytes.
+    pub(super) fn bind(&mut self, body: &[u8], size: usize, link: Option<&mut Link>) -> Progress {
+        let bind = match BindView::read(body) {
+            Ok(bind) => bind,
+            Err(error) => return self.refuse_extended(&body_report(error), link),
+        };
+        let prepared = match self.current(bind.statement, link.is_some()) {
+            Ok(prepared) => prepared,
+            Err(report) => return self.refuse_extended(&report, link),
+        };
+        if !bind.portal.is_empty() && self.portals.contains_key(bind.portal) {
+            let report = Report::error("42P03", format!("cursor \"{}\" already exists", bind.portal));
+            return self.refuse_extended(&report, link);
+        }
+        if self.portals.len() >= MAX_PORTALS {
+            let report = Report::error(sqlstate::ROW_LIMIT, "too many portals in one session")
+                .hint("Close portals that are not used any more.");
+            return self.refuse_extended(&report, link);
+        }
+        let parameters = match self.judge.policy.audit_parameters.then(|| bind.text_parameters()).transpose() {
+            Ok(parameters) => parameters,
+            Err(error) => return self.refuse_extended(&body_report(error), link),
+        };
+        let judged = &prepared.judged;
+        if judged.local().is_some() || judged.script.statements.is_empty() || self.state.is_orphaned {
+            self.answer(put_bind_complete);
+        } else {
+            let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+            if let Some(wait) = self.begin_batch(link) {
+                return wait;
+            }
+            let name = self.ensure_prepared(bind.statement.is_empty(), &prepared.statement, link);
+            let rest = size - (body.len() - bind.rest.len());
+            put_bind_head(bind.portal, name, rest, &mut link.outbox);
+            link.outbox.extend_from_slice(bind.rest);
+            self.expect_extended(Expect::Bind, link);
+        }
+        self.portals.insert(bind.portal.into(), Portal { prepared, parameters });
+        Progress::Consumed
+    }
+
+    pub(super) fn describe(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
+        let target = match Target::read(body) {
+            Ok(target) => target,
+            Err(error) => return self.refuse_extended(&body_report(error), link),
+        };
+        let (prepared, portal) = match target {
+            Target::Statement(name) => match self.current(name, link.is_some()) {
+                Ok(prepared) => (prepared, None),
+                Err(report) => return self.refuse_extended(&report, link),
+            },
+            Target::Portal(name) => match self.portals.get(name) {
+                Some(portal) => (portal.prepared.clone(), Some(name)),
+                None => return self.refuse_extended(&no_portal(name), link),
+            },
+        };
+        let local = prepared.judged.local();
+        if local.is_some() || prepared.judged.script.statements.is_empty() || self.state.is_orphaned {
+            if portal.is_none() {
+                self.answer(put_no_parameters);
+            }
+            match local {
+                Some(LocalAction::Show(name)) => self.answer_columns(name),
+                Some(LocalAction::Set { .. } | LocalAction::Limit { .. }) | None => self.answer(put_no_data),
+            }
+            return Progress::Consumed;
+        }
+        let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+        if let Some(wait) = self.begin_batch(link) {
+            return wait;
+        }
+        match portal {
+            Some(name) => put_target(b'D', b'P', name, &mut link.outbox),
+            None => {
+                let is_unnamed = matches!(target, Target::Statement(""));
+                let name = self.ensure_prepared(is_unnamed, &prepared.statement, link);
+                put_target(b'D', b'S', name, &mut link.outbox);
+            }
+        }
+        self.expect_extended(Expect::Describe, link);
+        Progress::Consumed
+    }
+
+    pub(super) fn execute(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
+        let name = match read_execute(body) {
+            Ok(name) => name,
+            Err(error) => return self.refuse_extended(&body_report(error), link),
+        };
+        let Some(portal) = self.portals.get(name) else { return self.refuse_extended(&no_portal(name), link) };
+        let judged = Arc::clone(&portal.prepared.judged);
+        if !self.judge.still_holds(&judged, self.reason.as_deref()) {
+            // Policy, catalog or reason have changed since: judged again, and if the way has changed, refused.
+            let again = self.judge.judge(&judged.text, self.reason.as_deref());
+            if let Some(refused) = self.refuse_unless_permitted(&again, link.is_some()) {
+                return self.refuse_extended(&refused, link);
+            }
+            if let Some(portal) = self.portals.get_mut(name) {
+                portal.prepared.judged = again;
+            }
+            return self.execute(body, link);
+        }
+        if judged.script.statements.is_empty() {
+            self.answer(put_empty_query);
+            return Progress::Consumed;
+        }
+        if self.state.is_orphaned {
+            return self.execute_in_lost_block(&judged);
+        }
+        if let Some(local) = judged.local() {
+            if self.state.transaction == TransactionState::Failed {
+                return self.refuse_extended(&failed_transaction(), link);
+            }
+            self.is_executing = true;
+            self.answer_local(local);
+            self.is_executing = false;
+            return Progress::Consumed;
+        }
+        let parameters = portal.parameters.clone();
+        let Some(link) = link else {
+            // A portal lives no longer than its transaction, which holds the connection.
+            return self.refuse_extended(&no_portal(name), None);
+        };
+        let step = judged.steps.first();
+        let has_limited = self.has_limited_write();
+        if step.is_some_and(|s| s.is_transaction_control) && has_limited {
+            return self.await_replies(Some(link));
+        }
+        let mut run = Run::new(Arc::clone(&judged), self.next_number(), self.reason.clone());
+        run.parameters = parameters;
+        match self.require_intent(&run) {
+            Ok(()) => {}
+            Err(IntentGate::Ask(record)) => return Progress::Stop(Step::NeedIntent(record)),
+            Err(IntentGate::Refuse(report)) => return self.refuse_extended(&report, Some(link)),
+        }
+        self.count_statement();
+        if let Some(permit) = judged.permit() {
+            self.tell_notices(&permit.notices);
+        }
+        put_execute_as_sent(body, &mut link.outbox);
+        self.expect_extended(Expect::Execute(Box::new(run)), link);
+        if judged.is_confirmed {
+            // A confirmation holds once: whatever is left of the statement needs another.
+            self.prepared.retain(|_, prepared| !prepared.judged.is_confirmed);
+            self.portals.retain(|_, portal| !portal.prepared.judged.is_confirmed);
+        }
+        Progress::Consumed
+    }
+
+    pub(super) fn close(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
+        let target = match Target::read(body) {
+            Ok(target) => target,
+            Err(error) => return self.refuse_extended(&body_report(error), link),
+        };
+        match target {
+            Target::Statement(name) => {
+                // The connection keeps it for whoever prepares the same text next.
+                self.prepared.remove(name);
+                self.answer(put_close_complete);
+            }
+            Target::Portal(name) => {
+                let portal = self.portals.remove(name);
+                let is_upstream = portal.is_some_and(|p| p.prepared.judged.local().is_none());
+                match link {
+                    Some(link) if is_upstream => {
+                        put_target(b'C', b'P', name, &mut link.outbox);
+                        self.expect_extended(Expect::Close, link);
+                    }
+                    _ => self.answer(put_close_complete),
+                }
+            }
+        }
+        Progress::Consumed
+    }
+
+    pub(super) fn flush(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
+        if !body.is_empty() {
+            return self.refuse_extended(&body_report(crate::wire::BodyError::Leftover), link);
+        }
+        if let Some(link) = link.filter(|_| self.is_unsynced) {
+            put_bare(b'H', &mut link.outbox);
+            self.is_unflushed = false;
+        }
+        Progress::Consumed
+    }
+
+    pub(super) fn sync(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
+        if !body.is_empty() {
+            self.refuse_extended(&body_report(crate::wire::BodyError::Leftover), None);
+        }
+        // What Sync would commit must have been counted (DESIGN §5); and a COPY from the client makes the server ignore a
+        // Sync, so whether it will is known first.
+        if self.has_limited_write() || self.has_copy_in() {
+            return self.await_replies(link);
+        }
+        self.is_skipping = false;
+        match link {
+            Some(link) if self.is_unsynced => {
+                put_bare(b'S', &mut link.outbox);
+                self.replies.push_back(Expect::Sync);
+                self.is_unsynced = false;
+                self.is_unflushed = false;
+            }
+            _ => {
+                self.is_unsynced = false;
+                self.answer_ready();
+            }
+        }
+        Progress::Consumed
+    }
+
+    /// Answers a message of the extended protocol with an error of the proxy's. What was sent before it since the last Sync is
+    /// one transaction for the server, so that is made to fail as well (DESIGN §5).
+    pub(super) fn refuse_extended(&mut self, report: &Report, link: Option<&mut Link>) -> Progress {
+        match link {
+            Some(link) if self.is_unsynced || self.state.transaction == TransactionState::InBlock => {
+                self.fail_batch(Some(report.clone()), link);
+            }
+            _ => self.answer(|out| report.write(out)),
+        }
+        self.is_skipping = true;
+        Progress::Consumed
+    }
+
+    /// Makes the server's transaction fail, and tells the client `report` when it has.
+    pub(super) fn fail_batch(&mut self, report: Option<Report>, link: &mut Link) {
+        put_parse("", FAILING_STATEMENT.as_bytes(), &[0, 0], &mut link.outbox);
+        link.prepared.unnamed = None;
+        self.expect_extended(Expect::Own(Own::FailParse(report)), link);
+    }
+
+    /// The prepared statement of this name, judged again if anything has changed since it was.
+    fn current(&mut self, name: &str, has_lease: bool) -> Result<Prepared, Report> {
+        let Some(prepared) = self.prepared.get(name) else { return Err(no_statement(name)) };
+        if self.judge.still_holds(&prepared.judged, self.reason.as_deref()) {
+            return Ok(prepared.clone());
+        }
+        let judged = self.judge.judge(&prepared.judged.text, self.reason.as_deref());
+        let prepared = Prepared { judged: Arc::clone(&judged), statement: Arc::clone(&prepared.statement) };
+        match self.refuse_unless_permitted(&judged, has_lease) {
+            Some(report) => Err(report),
+            None => {
+                self.prepared.insert(name.into(), prepared.clone());
+                Ok(prepared)
+            }
+        }
+    }
+
+    /// What a text that may not run in the extended protocol is answered with.
+    fn refuse_unless_permitted(&mut self, judged: &Arc<Judged>, has_lease: bool) -> Option<Report> {
+        match &judged.route {
+            Route::Refuse(denial) | Route::Confirm(denial) => Some(self.denied(judged, denial)),
+            // The server itself refuses a second statement here; what is left is that it must be READ ONLY.
+            Route::SingleStatement(_) if !self.judge.policy.is_read_only() => Some(
+                Report::error(
+                    sqlstate::NOT_SUPPORTED,
+                    "this statement cannot be read by the proxy, so it cannot be prepared by a session that may write",
+                )
+                .detail("A statement that is not understood must run in a READ ONLY transaction of its own.")
+                .hint("Send it as a simple query, or with simpler syntax."),
+            ),
+            // Several statements: the server refuses them, as it does without the proxy.
+            Route::Stepwise(_) if judged.steps.len() > 1 && has_lease => None,
+            Route::Whole(_) | Route::Stepwise(_) | Route::SingleStatement(_) => None,
+        }
+    }
+
+    /// Before the first message of a batch: the connection gets the session's settings. `Some` while that is under way.
+    fn begin_batch(&mut self, link: &mut Link) -> Option<Progress> {
+        if self.is_unsynced {
+            return None;
+        }
+        // What the batch before may still change in the settings must be known.
+        if self.has_settings_in_flight() {
+            return Some(self.await_replies(Some(link)));
+        }
+        self.apply_settings(link)
+    }
+
+    fn has_settings_in_flight(&self) -> bool {
+        self.replies.iter().any(|expected| match expected {
+            Expect::Execute(run) => run.effects().iter().any(|effect| !matches!(effect, Effect::Show(_))),
+            Expect::Own(Own::Settings) => true,
+            _ => false,
+        })
+    }
+
+    /// Whether a write is in flight whose row count has not been seen.
+    fn has_limited_write(&self) -> bool {
+        self.replies.iter().any(|expected| match expected {
+            Expect::Execute(run) => run.step().is_some_and(|s| s.max_rows_written.is_some()),
+            _ => false,
+        })
+    }
+
+    fn has_copy_in(&self) -> bool {
+        self.replies.iter().any(|expected| match expected {
+            Expect::Execute(run) => run.judged.is_copy_in(),
+            _ => false,
+        })
+    }
+
+    /// Makes sure that the connection has the statement; returns its name there.
+    fn ensure_prepared<'s>(&mut self, is_unnamed: bool, statement: &'s Arc<Statement>, link: &mut Link) -> &'s str {
+        if is_unnamed {
+            if link.prepared.unnamed != Some(statement.id) {
+                put_parse("", statement.sql.as_bytes(), &statement.types, &mut link.outbox);
+                link.prepared.unnamed = Some(statement.id);
+                self.expect_extended(Expect::Own(Own::Parse(None)), link);
+            }
+            return "";
+        }
+        if !link.prepared.has(statement) {
+            self.make_room(statement, link);
+            put_parse(&statement.name, statement.sql.as_bytes(), &statement.types, &mut link.outbox);
+            self.expect_extended(Expect::Own(Own::Parse(Some(Arc::clone(statement)))), link);
+        }
+        &statement.name
+    }
+
+    /// Notes that the connection will have the statement, and closes another if it has too many.
+    fn make_room(&mut self, statement: &Arc<Statement>, link: &mut Link) {
+        if let Some(old) = link.prepared.add(statement) {
+            put_target(b'C', b'S', &old.name, &mut link.outbox);
+            self.expect_extended(Expect::Own(Own::Close), link);
+        }
+    }
+
+    fn expect_extended(&mut self, expected: Expect, link: &mut Link) {
+        self.replies.push_back(expected);
+        self.is_unsynced = true;
+        self.is_unflushed = true;
+        link.in_sync = false;
+    }
+
+    fn execute_in_lost_block(&mut self, judged: &Judged) -> Progress {
+        let ends = |effect: &Effect| matches!(effect, Effect::Commit { .. } | Effect::Rollback { .. });
+        if judged.first().is_some_and(|facts| facts.effects.iter().any(ends)) {
+            self.state.is_orphaned = false;
+            self.state.transaction = TransactionState::Idle;
+            self.answer(|out| put_command_complete("ROLLBACK", out));
+            Progress::Consumed
+        } else {
+            self.refuse_extended(&failed_transaction(), None)
+        }
+    }
+}
+
+fn put_execute_as_sent(body: &[u8], out: &mut bytes::BytesMut) {
+    use bytes::BufMut;
+    out.put_u8(b'E');
+    out.put_i32(i32::try_from(body.len() + 4).unwrap_or(i32::MAX));
+    out.put_slice(body);
+}
+
+fn no_statement(name: &str) -> Report {
+    let message = match name {
+        "" => "unnamed prepared statement does not exist".to_owned(),
+        name => format!("prepared statement \"{name}\" does not exist"),
+    };
+    Report::error(sqlstate::UNKNOWN_STATEMENT, message)
+}
+
+fn no_portal(name: &str) -> Report {
+    Report::error(sqlstate::UNKNOWN_PORTAL, format!("portal \"{name}\" does not exist"))
+}

@@ -1,0 +1,95 @@
+//! The proxy's own answers: `SHOW pgbelay.…`, `SET pgbelay.…`, and time limits held at the tier's value.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use crate::config::policy_values;
+use crate::guard::LocalAction;
+use crate::wire::{Report, put_command_complete, put_text_columns, put_text_row};
+
+/// Longest reason that is kept, in characters.
+const MAX_REASON: usize = 500;
+
+impl Core {
+    /// Does what the statement asks for and answers it up to CommandComplete. A simple query's SHOW has its RowDescription.
+    pub(super) fn answer_local(&mut self, action: &LocalAction) {
+        match action {
+            LocalAction::Show(name) => {
+                if !self.is_extended() {
+                    self.answer_columns(name);
+                }
+                let rows = self.show(name);
+                self.answer(|out| {
+                    for row in &rows {
+                        let values: Vec<&str> = row.iter().map(String::as_str).collect();
+                        put_text_row(&values, out);
+                    }
+                    put_command_complete("SHOW", out);
+                });
+            }
+            LocalAction::Set { name, value } => {
+                match name.as_str() {
+                    "reason" => self.reason = value.as_deref().and_then(clean_reason),
+                    "confirm" => self.confirm.give(value.as_deref()),
+                    // The policy refuses all others.
+                    _ => {}
+                }
+                let tag = if value.is_some() { "SET" } else { "RESET" };
+                self.answer(|out| put_command_complete(tag, out));
+            }
+            LocalAction::Limit { name, value, notice, tag } => {
+                let value = self.judge.forced.get(name).unwrap_or(value).to_owned();
+                self.state.decide_setting(name, &value);
+                if let Some(notice) = notice {
+                    let report =
+                        Report::notice(notice.message.clone()).detail(notice.detail.clone()).hint(notice.hint.clone());
+                    self.answer(|out| report.write(out));
+                }
+                self.answer(|out| put_command_complete(tag, out));
+            }
+        }
+    }
+
+    /// RowDescription of a SHOW.
+    pub(super) fn answer_columns(&mut self, name: &str) {
+        let own = format!("pgbelay.{name}");
+        let columns: &[&str] = match name {
+            "session" | "limits" => &["name", "setting"],
+            _ => &[&own],
+        };
+        self.answer(|out| put_text_columns(columns, out));
+    }
+
+    fn show(&self, name: &str) -> Vec<Vec<String>> {
+        let policy = &self.judge.policy;
+        let pairs = |pairs: Vec<(&str, String)>| pairs.into_iter().map(|(n, v)| vec![n.to_owned(), v]).collect();
+        match name {
+            "tier" => vec![vec![policy.tier.to_string()]],
+            "reason" => vec![vec![self.reason.as_deref().unwrap_or_default().to_owned()]],
+            "limits" => pairs(policy_values(policy).into_iter().collect()),
+            "session" => pairs(vec![
+                ("session", self.context.id.clone()),
+                ("user", self.context.user.clone()),
+                ("role", policy.role.to_string()),
+                ("database", self.context.database.clone()),
+                ("tier", policy.tier.to_string()),
+                ("access", policy.access.to_string()),
+                ("reason", self.reason.as_deref().unwrap_or_default().to_owned()),
+                ("pinned by", self.state.pins.reasons().join(", ")),
+                ("settings", self.state.wanted.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(", ")),
+            ]),
+            _ => vec![],
+        }
+    }
+
+    /// Whether the message at hand belongs to the extended protocol, whose Describe told the columns.
+    fn is_extended(&self) -> bool {
+        self.is_executing
+    }
+}
+
+/// A reason as it is kept: trimmed, bounded; nothing when it says nothing.
+pub(crate) fn clean_reason(text: &str) -> Option<Arc<str>> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.chars().take(MAX_REASON).collect::<String>().into())
+}

@@ -1,0 +1,104 @@
+//! The upstream connection is lost in the middle: what the client is told, and what is left of its session.
+
+use super::core::{Core, Step};
+use super::replies::{Expect, Own};
+use super::server_side::Partial;
+use crate::policy::sqlstate;
+use crate::wire::{Report, TransactionState, put_ready};
+
+impl Core {
+    /// Answers everything in flight with `report` and keeps the session, where Postgres semantics allow: not when the session
+    /// had state on the connection, nor in the middle of a row. `Some` when the session is over.
+    pub(super) fn upstream_lost(&mut self, report: &Report) -> Option<Step> {
+        if matches!(self.partial, Partial::Forward(_)) {
+            // Half a message was sent: nothing well-formed can follow it.
+            return Some(Step::End);
+        }
+        if !self.state.pins.is_empty() {
+            let reasons = self.state.pins.reasons().join(", ");
+            self.fail_runs(report.sqlstate);
+            let fatal = Report::fatal(report.sqlstate, report.message.clone())
+                .detail(format!("The session's state on the lost connection ({reasons}) cannot be made again."))
+                .hint("Connect again.");
+            self.replies.clear();
+            return Some(self.fatal(fatal));
+        }
+        self.partial = Partial::Nothing;
+        self.is_copying_in = false;
+        self.is_muted = false;
+        self.drop_lease = false;
+        self.portals.clear();
+        self.fail_runs(report.sqlstate);
+        let was_in_block = self.state.transaction != TransactionState::Idle
+            && self.stepwise.as_ref().is_none_or(|s| s.is_in_clients_block());
+        self.state.forget_boundary();
+        if was_in_block {
+            self.state.transaction = TransactionState::Failed;
+            self.state.is_orphaned = true;
+        } else {
+            self.state.transaction = TransactionState::Idle;
+        }
+        self.answer_in_flight(report);
+        None
+    }
+
+    fn answer_in_flight(&mut self, report: &Report) {
+        let transaction = self.state.transaction;
+        let is_simple = self.stepwise.take().is_some()
+            || self.replies.iter().any(|e| matches!(e, Expect::Query(_) | Expect::Own(Own::FailQuery)));
+        let replies = std::mem::take(&mut self.replies);
+        if is_simple {
+            report.write(&mut self.out);
+            put_ready(transaction, &mut self.out);
+            self.is_unsynced = false;
+            return;
+        }
+        let mut has_failed = false;
+        for expected in replies {
+            match expected {
+                Expect::Answer(bytes) if !has_failed => self.out.extend_from_slice(&bytes),
+                Expect::Answer(_) => {}
+                // The message that waited for its settings is looked at again.
+                Expect::Own(Own::Settings) => {}
+                Expect::Sync => {
+                    if !has_failed {
+                        report.write(&mut self.out);
+                    }
+                    put_ready(transaction, &mut self.out);
+                    has_failed = false;
+                }
+                _ if has_failed => {}
+                _ => {
+                    report.write(&mut self.out);
+                    has_failed = true;
+                }
+            }
+        }
+        if has_failed {
+            self.is_skipping = true;
+        } else if self.state.is_orphaned {
+            // The client hears why its block has failed when it next says something.
+            self.refusal.get_or_insert_with(|| report.clone());
+        }
+        self.is_unsynced = false;
+        self.is_unflushed = false;
+    }
+
+    fn fail_runs(&mut self, code: &str) {
+        let mut stepwise = self.stepwise.as_mut().and_then(|s| s.run.take());
+        let mut replies = std::mem::take(&mut self.replies);
+        let in_flight = replies.iter_mut().filter_map(Expect::run);
+        for run in in_flight.chain(stepwise.as_deref_mut()) {
+            run.sqlstate.get_or_insert_with(|| code.to_owned());
+            self.finish(run);
+        }
+        self.replies = replies;
+    }
+}
+
+/// What a client is told when the server goes away.
+pub(super) fn lost_report(detail: &str) -> Report {
+    Report::error(sqlstate::CONNECTION_FAILURE, "the connection to the database server was lost")
+        .detail(detail.to_owned())
+        .hint("A statement that was running may or may not have taken effect; an open transaction was rolled back. Try again.")
+}

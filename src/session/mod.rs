@@ -1,0 +1,20 @@
+//! One client's session: a state machine without sockets, and the driver that gives it bytes and connections.
+
+mod confirm;
+mod control;
+mod core;
+mod driver;
+mod extended;
+mod limits;
+mod local_answer;
+mod lost;
+mod replies;
+mod run;
+mod server_side;
+mod simple;
+mod state;
+mod stepwise;
+
+pub use control::*;
+pub use driver::{Session, run};
+pub(crate) use local_answer::clean_reason;

@@ -1,0 +1,99 @@
+//! What the server is expected to answer, in order, and what becomes of each answer.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::run::Run;
+use crate::upstream::Statement;
+use crate::wire::Report;
+
+/// One expected answer, or a piece of the proxy's own that stands in line with them.
+#[derive(Debug)]
+pub(super) enum Expect {
+    /// A Query of the client's: everything up to ReadyForQuery is the client's.
+    Query(Box<Run>),
+    /// One statement of a text that is run step by step: its ReadyForQuery is kept.
+    Step(Box<Run>),
+    /// A step sent through the extended protocol because it was not understood; answered as if it were a simple query.
+    SingleStep(Box<Run>),
+    /// ParseComplete of a client's Parse; holds the statement if it is named upstream.
+    Parse(Option<Arc<Statement>>),
+    /// BindComplete.
+    Bind,
+    /// RowDescription or NoData, after a ParameterDescription for statements.
+    Describe,
+    /// Rows, then CommandComplete, PortalSuspended or EmptyQueryResponse.
+    Execute(Box<Run>),
+    /// CloseComplete.
+    Close,
+    /// ReadyForQuery of a Sync.
+    Sync,
+    /// Bytes of the proxy's own for the client.
+    Answer(BytesMut),
+    /// An exchange of the proxy's own: the client sees nothing of it.
+    Own(Own),
+}
+
+/// Exchanges of the proxy's own.
+#[derive(Debug)]
+pub(super) enum Own {
+    /// Queries that apply the session's settings.
+    Settings,
+    /// BEGIN before the first step of a text.
+    Begin,
+    /// COMMIT after its last.
+    Commit,
+    /// ROLLBACK after a step that failed, or that the guard stopped.
+    Rollback,
+    /// Savepoint handling around a single statement.
+    Savepoint,
+    /// A query that fails, so that the server's transaction fails as the client's does (DESIGN §5).
+    FailQuery,
+    /// A Parse that fails, for the same; the client is told this instead, if it was not told before.
+    FailParse(Option<Report>),
+    /// Parse of a statement that the connection does not have yet; holds it if it is named.
+    Parse(Option<Arc<Statement>>),
+    /// Close of a statement that the connection keeps no more.
+    Close,
+}
+
+impl Expect {
+    /// Whether the server answers it outside the extended protocol: an error does not skip to the next Sync.
+    pub(super) fn is_simple(&self) -> bool {
+        match self {
+            Expect::Query(_) | Expect::Step(_) => true,
+            Expect::Own(own) => match own {
+                Own::Settings | Own::Begin | Own::Commit | Own::Rollback | Own::Savepoint | Own::FailQuery => true,
+                Own::FailParse(_) | Own::Parse(_) | Own::Close => false,
+            },
+            Expect::SingleStep(_)
+            | Expect::Parse(_)
+            | Expect::Bind
+            | Expect::Describe
+            | Expect::Execute(_)
+            | Expect::Close
+            | Expect::Sync
+            | Expect::Answer(_) => false,
+        }
+    }
+
+    /// The statement behind it.
+    pub(super) fn run(&mut self) -> Option<&mut Run> {
+        match self {
+            Expect::Query(run) | Expect::Step(run) | Expect::SingleStep(run) | Expect::Execute(run) => Some(run),
+            Expect::Parse(_)
+            | Expect::Bind
+            | Expect::Describe
+            | Expect::Close
+            | Expect::Sync
+            | Expect::Answer(_)
+            | Expect::Own(_) => None,
+        }
+    }
+
+    /// Whether notices that come while it is answered are the client's.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self, Expect::Own(_))
+    }
+}

@@ -1,0 +1,89 @@
+//! One statement on its way: what is counted and recorded of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::audit::{Event, Record, SessionContext};
+use crate::guard::{Judged, Step};
+use crate::sql::Effect;
+
+/// A text, or one statement of it, that was sent upstream.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) judged: Arc<Judged>,
+    /// Number within the session.
+    pub(super) number: u64,
+    pub(super) started: Instant,
+    /// Which statement of the text runs now.
+    pub(super) statement: usize,
+    /// Rows returned by the current statement.
+    pub(super) returned: u64,
+    /// Rows told by the command tags, over all statements.
+    pub(super) rows: u64,
+    /// Bytes of rows.
+    pub(super) bytes: u64,
+    /// SQLSTATE of its error.
+    pub(super) sqlstate: Option<String>,
+    /// It ran over a limit: its error was sent, and whatever the server still says of it is dropped.
+    pub(super) is_cut_off: bool,
+    /// Bound parameters, where the policy records them.
+    pub(super) parameters: Option<Vec<Option<String>>>,
+    /// The reason given when it was sent.
+    pub(super) reason: Option<Arc<str>>,
+}
+
+impl Run {
+    pub(super) fn new(judged: Arc<Judged>, number: u64, reason: Option<Arc<str>>) -> Self {
+        Self {
+            judged,
+            number,
+            started: Instant::now(),
+            statement: 0,
+            returned: 0,
+            rows: 0,
+            bytes: 0,
+            sqlstate: None,
+            is_cut_off: false,
+            parameters: None,
+            reason,
+        }
+    }
+
+    pub(super) fn step(&self) -> Option<&Step> {
+        self.judged.steps.get(self.statement)
+    }
+
+    pub(super) fn effects(&self) -> &[Effect] {
+        self.judged.script.statements.get(self.statement).map_or(&[], |facts| &facts.effects)
+    }
+
+    /// Most rows the current statement may return.
+    pub(super) fn max_rows_returned(&self) -> Option<u64> {
+        self.judged.permit().and_then(|p| p.guards.max_rows_returned)
+    }
+
+    /// A record of this statement.
+    pub(super) fn record(&self, event: Event, session: &Arc<SessionContext>) -> Record {
+        let permit = self.judged.permit();
+        Record {
+            statement: Some(Arc::clone(&self.judged.record)),
+            statement_no: Some(self.number),
+            reason: self.reason.clone(),
+            rule: permit.map(|p| p.rule),
+            verdict: permit.map(|p| p.guards.verdict_name()),
+            parameters: self.parameters.clone(),
+            ..Record::of(event, session)
+        }
+    }
+
+    /// The record of its end.
+    pub(super) fn result(&mut self, session: &Arc<SessionContext>) -> Record {
+        Record {
+            rows: Some(self.rows),
+            bytes: Some(self.bytes),
+            duration: Some(self.started.elapsed()),
+            sqlstate: self.sqlstate.take(),
+            ..self.record(Event::Result, session)
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The simple query protocol: one text, answered up to one ReadyForQuery.
+
+use std::sync::Arc;
+
+use super::core::{Core, IntentGate, Progress, Step, body_report};
+use super::replies::{Expect, Own};
+use super::run::Run;
+use super::stepwise::Stepwise;
+use crate::guard::{Judged, Route};
+use crate::policy::{Notice, sqlstate};
+use crate::sql::Effect;
+use crate::upstream::Link;
+use crate::wire::{Report, TransactionState, put_command_complete, put_empty_query, put_query, put_ready, read_query};
+
+impl Core {
+    pub(super) fn query(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
+        if !self.replies.is_empty() {
+            return self.await_replies(link);
+        }
+        let text = match read_query(body) {
+            Ok(text) => text,
+            Err(error) => return self.refuse_query(&body_report(error), link),
+        };
+        if let Some(report) = self.refusal.take() {
+            return self.refuse_query(&report, link);
+        }
+        let judged = self.judge_text(text);
+        match &judged.route {
+            Route::Refuse(denial) | Route::Confirm(denial) => {
+                let report = self.denied(&judged, denial);
+                self.refuse_query(&report, link)
+            }
+            _ if self.state.is_orphaned => self.query_in_lost_block(&judged),
+            _ if judged.script.statements.is_empty() => {
+                self.answer(put_empty_query);
+                self.answer_ready();
+                Progress::Consumed
+            }
+            _ if judged.local().is_some() => {
+                if let Some(local) = judged.local() {
+                    self.answer_local(local);
+                }
+                self.answer_ready();
+                Progress::Consumed
+            }
+            Route::Whole(permit) => {
+                let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+                if let Some(wait) = self.apply_settings(link) {
+                    return wait;
+                }
+                let run = Run::new(Arc::clone(&judged), self.next_number(), self.reason.clone());
+                match self.require_intent(&run) {
+                    Ok(()) => {}
+                    Err(IntentGate::Ask(record)) => return Progress::Stop(Step::NeedIntent(record)),
+                    Err(IntentGate::Refuse(report)) => return self.refuse_query(&report, Some(link)),
+                }
+                self.count_statement();
+                self.tell_notices(&permit.notices);
+                self.send_query(&judged.text, link);
+                self.replies.push_back(Expect::Query(Box::new(run)));
+                Progress::Consumed
+            }
+            Route::Stepwise(_) | Route::SingleStatement(_) => {
+                let run = Run::new(Arc::clone(&judged), self.next_number(), self.reason.clone());
+                self.count_statement();
+                self.stepwise = Some(Stepwise::new(run));
+                Progress::Consumed
+            }
+        }
+    }
+
+    /// FunctionCall: the fast-path interface calls a function by OID, past every rule, so it is not offered.
+    pub(super) fn function_call(&mut self, link: Option<&mut Link>) -> Progress {
+        if !self.replies.is_empty() {
+            return self.await_replies(link);
+        }
+        let report = Report::error(sqlstate::NOT_SUPPORTED, "the function call sub-protocol is not supported")
+            .detail("pgbelay inspects statements; a FunctionCall message names a function by number only.")
+            .hint("Call the function with SELECT instead. libpq's large object functions (lo_*) use this protocol.");
+        self.refuse_query(&report, link)
+    }
+
+    /// Answers a query with an error of the proxy's. Inside a transaction block the server's transaction is made to fail as
+    /// well, so that client and server agree (DESIGN §5).
+    pub(super) fn refuse_query(&mut self, report: &Report, link: Option<&mut Link>) -> Progress {
+        match (self.state.transaction, link) {
+            (TransactionState::InBlock, Some(link)) => {
+                self.send_query(FAILING_STATEMENT, link);
+                self.replies.push_back(Expect::Own(Own::FailQuery));
+                self.answer(|out| {
+                    report.write(out);
+                    put_ready(TransactionState::Failed, out);
+                });
+            }
+            _ => {
+                self.answer(|out| report.write(out));
+                self.answer_ready();
+            }
+        }
+        Progress::Consumed
+    }
+
+    /// Makes the connection's settings the session's; `Some` while that is under way.
+    pub(super) fn apply_settings(&mut self, link: &mut Link) -> Option<Progress> {
+        let sql = self.state.settings_to_send(link)?;
+        self.send_query(&sql, link);
+        self.replies.push_back(Expect::Own(Own::Settings));
+        Some(Progress::Stop(Step::AwaitReplies))
+    }
+
+    pub(super) fn tell_notices(&mut self, notices: &[Notice]) {
+        for notice in notices {
+            let report = Report::notice(notice.message.clone()).detail(notice.detail.clone()).hint(notice.hint.clone());
+            self.answer(|out| report.write(out));
+        }
+    }
+
+    /// Puts a Query message on its way.
+    pub(super) fn send_query(&mut self, sql: &str, link: &mut Link) {
+        put_query(sql.as_bytes(), &mut link.outbox);
+        // A simple query takes the unnamed statement's place.
+        link.prepared.unnamed = None;
+        link.in_sync = false;
+    }
+
+    /// The block's connection was lost: as after any error only its end is accepted.
+    fn query_in_lost_block(&mut self, judged: &Judged) -> Progress {
+        let ends = |effect: &Effect| {
+            matches!(effect, Effect::Commit { .. } | Effect::Rollback { .. } | Effect::PrepareTransaction)
+        };
+        if judged.first().is_some_and(|facts| facts.effects.iter().any(ends)) && judged.script.statements.len() == 1 {
+            self.state.is_orphaned = false;
+            self.state.transaction = TransactionState::Idle;
+            self.answer(|out| put_command_complete("ROLLBACK", out));
+        } else {
+            self.answer(|out| failed_transaction().write(out));
+        }
+        self.answer_ready();
+        Progress::Consumed
+    }
+}
+
+/// Fails on every server, whatever exists there, and tells the reader of its log why.
+pub(super) const FAILING_STATEMENT: &str = "pgbelay refused a statement in this transaction";
+
+/// Postgres's answer inside a failed block.
+pub(super) fn failed_transaction() -> Report {
+    Report::error(
+        sqlstate::FAILED_TRANSACTION,
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
+}

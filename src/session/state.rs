@@ -1,0 +1,277 @@
+//! The state of a session that must follow it from connection to connection: settings, transaction, and what pins it.
+
+use std::collections::BTreeSet;
+
+use crate::sql::{Effect, Scope, SettingValue};
+use crate::upstream::{Applied, Link, Settings, difference};
+use crate::wire::TransactionState;
+
+/// Settings and transaction of a session, kept as the server keeps them: a ROLLBACK undoes a SET.
+#[derive(Debug)]
+pub(super) struct SessionState {
+    /// What a RESET returns to: the policy's settings and those of the start-up message.
+    initial: Settings,
+    /// What the session has set now.
+    pub(super) wanted: Settings,
+    /// As told by the last ReadyForQuery the client saw or will see.
+    pub(super) transaction: TransactionState,
+    /// The transaction block was lost with its connection: only its end can be answered.
+    pub(super) is_orphaned: bool,
+    pub(super) pins: Pins,
+    /// State at the last transaction boundary.
+    boundary: Option<(Settings, Applied)>,
+    savepoints: Vec<(String, Settings, Applied)>,
+    /// An error came since the last boundary: an implicit transaction was undone.
+    pub(super) has_failed: bool,
+}
+
+impl SessionState {
+    pub(super) fn new(initial: Settings) -> Self {
+        Self {
+            wanted: initial.clone(),
+            initial,
+            transaction: TransactionState::Idle,
+            is_orphaned: false,
+            pins: Pins::default(),
+            boundary: None,
+            savepoints: vec![],
+            has_failed: false,
+        }
+    }
+
+    /// The policy was replaced: its settings come over the session's own.
+    pub(super) fn replace_forced(&mut self, old: &Settings, new: &Settings) {
+        for settings in [&mut self.initial, &mut self.wanted] {
+            let without = old.iter().fold(settings.clone(), |all, (name, _)| all.without(name));
+            *settings = without.overlaid(new);
+        }
+    }
+
+    /// A connection was checked out, or a transaction ended on it: a later ROLLBACK returns to here.
+    pub(super) fn mark_boundary(&mut self, link: &Link) {
+        let unchanged =
+            self.boundary.as_ref().is_some_and(|(wanted, applied)| *wanted == self.wanted && *applied == link.applied);
+        if !unchanged {
+            self.boundary = Some((self.wanted.clone(), link.applied.clone()));
+        }
+        self.savepoints.clear();
+        self.has_failed = false;
+    }
+
+    /// ReadyForQuery said this.
+    pub(super) fn ready(&mut self, now: TransactionState, link: &mut Link) {
+        self.transaction = now;
+        if now == TransactionState::Idle {
+            if self.has_failed {
+                self.roll_back(link);
+            }
+            self.mark_boundary(link);
+        }
+    }
+
+    /// A statement ended well with this command tag.
+    pub(super) fn completed(&mut self, effects: &[Effect], tag: &[u8], link: &mut Link) {
+        for effect in effects {
+            self.apply(effect, link);
+        }
+        match tag {
+            b"COMMIT" | b"PREPARE TRANSACTION" => self.mark_boundary(link),
+            // Also the answer to a COMMIT of a failed transaction. ROLLBACK TO has the same tag.
+            b"ROLLBACK" if !effects.iter().any(|e| matches!(e, Effect::RollbackTo(_))) => {
+                self.roll_back(link);
+                self.mark_boundary(link);
+            }
+            _ => {}
+        }
+    }
+
+    /// The connection is lost or given up: nothing set upstream matters any more.
+    pub(super) fn forget_boundary(&mut self) {
+        if let Some((wanted, _)) = self.boundary.take()
+            && self.transaction != TransactionState::Idle
+        {
+            self.wanted = wanted;
+        }
+        self.savepoints.clear();
+        self.has_failed = false;
+    }
+
+    fn roll_back(&mut self, link: &mut Link) {
+        if let Some((wanted, applied)) = &self.boundary {
+            self.wanted = wanted.clone();
+            link.applied = applied.clone();
+        }
+    }
+
+    fn apply(&mut self, effect: &Effect, link: &mut Link) {
+        match effect {
+            Effect::Set { scope: Scope::Transaction, .. } => {}
+            Effect::Set { name, value: SettingValue::Text(value), .. } => self.set(name, value, link),
+            Effect::Set { name, value: SettingValue::Default, .. } | Effect::Reset(name) => self.reset(name, link),
+            Effect::Set { value: SettingValue::Unknown, .. }
+            | Effect::SetUnknown
+            | Effect::SetSessionCharacteristics(_) => self.pins.add(Pin::Settings),
+            Effect::ResetAll => {
+                // RESET ALL leaves the role as it is.
+                self.wanted = self.initial.overlaid(&identity_of(&self.wanted));
+                if let Applied::Known(applied) = &link.applied {
+                    link.applied = Applied::Known(identity_of(applied));
+                }
+            }
+            Effect::DiscardAll => {
+                self.wanted = self.initial.clone();
+                link.applied = Applied::Known(Settings::default());
+                link.prepared.clear();
+                self.pins.clear();
+            }
+            Effect::DiscardTemp => self.pins.remove(&Pin::TemporaryObject),
+            Effect::Savepoint(name) => {
+                self.savepoints.push((name.clone(), self.wanted.clone(), link.applied.clone()));
+            }
+            Effect::RollbackTo(name) => {
+                if let Some(at) = self.savepoints.iter().rposition(|(n, ..)| n == name) {
+                    self.wanted = self.savepoints[at].1.clone();
+                    link.applied = self.savepoints[at].2.clone();
+                    self.savepoints.truncate(at + 1);
+                }
+            }
+            Effect::Release(name) => {
+                if let Some(at) = self.savepoints.iter().rposition(|(n, ..)| n == name) {
+                    self.savepoints.truncate(at);
+                }
+            }
+            Effect::TempObject => self.pins.add(Pin::TemporaryObject),
+            Effect::Listen => self.pins.add(Pin::Listen),
+            Effect::Unlisten(None) => self.pins.remove(&Pin::Listen),
+            Effect::HoldCursor(name) => self.pins.add(Pin::HoldCursor(name.clone())),
+            Effect::CloseCursor(Some(name)) => self.pins.remove(&Pin::HoldCursor(name.clone())),
+            Effect::CloseCursor(None) => self.pins.retain(|pin| !matches!(pin, Pin::HoldCursor(_))),
+            Effect::Prepare(name) => self.pins.add(Pin::SqlPrepare(name.clone())),
+            Effect::Deallocate(Some(name)) => self.pins.remove(&Pin::SqlPrepare(name.clone())),
+            Effect::Deallocate(None) => {
+                link.prepared.clear();
+                self.pins.retain(|pin| !matches!(pin, Pin::SqlPrepare(_)));
+            }
+            Effect::AdvisoryLock => self.pins.add(Pin::AdvisoryLock),
+            Effect::AdvisoryUnlockAll => self.pins.remove(&Pin::AdvisoryLock),
+            Effect::Load => self.pins.add(Pin::Load),
+            // One of perhaps several locks or channels: which are left is not known, so the pin stays.
+            Effect::AdvisoryUnlock | Effect::Unlisten(Some(_)) => {}
+            // The transaction's state is read off ReadyForQuery and the command tag.
+            Effect::Begin(_)
+            | Effect::Commit { .. }
+            | Effect::Rollback { .. }
+            | Effect::PrepareTransaction
+            | Effect::SetTransaction(_)
+            | Effect::DiscardOther
+            | Effect::Show(_)
+            | Effect::Execute(_) => {}
+        }
+    }
+
+    /// `SET name TO value` ran upstream.
+    fn set(&mut self, name: &str, value: &str, link: &mut Link) {
+        self.wanted = self.wanted.with(name, value);
+        if let Applied::Known(applied) = &link.applied {
+            link.applied = Applied::Known(applied.with(name, value));
+        }
+    }
+
+    /// `RESET name` ran upstream: the connection has the server's value now, and the session wants its initial one.
+    fn reset(&mut self, name: &str, link: &mut Link) {
+        self.wanted = match self.initial.get(name) {
+            Some(value) => self.wanted.with(name, value),
+            None => self.wanted.without(name),
+        };
+        if let Applied::Known(applied) = &link.applied {
+            link.applied = Applied::Known(applied.without(name));
+        }
+    }
+
+    /// The statements that make the connection's settings the session's, if they differ.
+    ///
+    /// Inside a transaction block only known differences are mended: a RESET ALL would take away what SET LOCAL did.
+    pub(super) fn settings_to_send(&self, link: &Link) -> Option<String> {
+        match (self.transaction, &link.applied) {
+            (TransactionState::Failed, _) | (TransactionState::InBlock, Applied::Unknown) => None,
+            (TransactionState::Idle | TransactionState::InBlock, applied) => difference(applied, &self.wanted),
+        }
+    }
+
+    /// The proxy itself decides a setting; it is applied before the next statement.
+    pub(super) fn decide_setting(&mut self, name: &str, value: &str) {
+        self.wanted = self.wanted.with(name, value);
+    }
+}
+
+fn identity_of(settings: &Settings) -> Settings {
+    settings
+        .iter()
+        .filter(|(name, _)| matches!(*name, "role" | "session_authorization"))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Why a session keeps its connection between transactions (DESIGN §6).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Pin {
+    TemporaryObject,
+    Listen,
+    AdvisoryLock,
+    HoldCursor(String),
+    SqlPrepare(String),
+    Load,
+    /// A setting whose value cannot be read off the statement.
+    Settings,
+    /// A function or block ran that may have left anything.
+    Opaque,
+}
+
+impl Pin {
+    /// The word that `SHOW pgbelay.session` and metrics use.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Pin::TemporaryObject => "temporary object",
+            Pin::Listen => "listen",
+            Pin::AdvisoryLock => "advisory lock",
+            Pin::HoldCursor(_) => "with hold cursor",
+            Pin::SqlPrepare(_) => "prepared statement",
+            Pin::Load => "load",
+            Pin::Settings => "settings",
+            Pin::Opaque => "function",
+        }
+    }
+}
+
+/// The pins of a session.
+#[derive(Debug, Default)]
+pub(super) struct Pins(BTreeSet<Pin>);
+
+impl Pins {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn add(&mut self, pin: Pin) {
+        self.0.insert(pin);
+    }
+
+    fn remove(&mut self, pin: &Pin) {
+        self.0.remove(pin);
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Pin) -> bool) {
+        self.0.retain(keep);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The reasons, once each, for people.
+    pub(super) fn reasons(&self) -> Vec<&'static str> {
+        let mut reasons: Vec<_> = self.0.iter().map(Pin::as_str).collect();
+        reasons.dedup();
+        reasons
+    }
+}

@@ -1,0 +1,89 @@
+//! Cancelling what an upstream connection runs, bound to the session that runs it now.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{ConnectError, Endpoint};
+
+/// What a CancelRequest for one upstream connection says, and where it goes.
+#[derive(Debug)]
+pub struct CancelTarget {
+    endpoint: Arc<Endpoint>,
+    pid: u32,
+    key: Vec<u8>,
+}
+
+impl CancelTarget {
+    pub(super) fn new(endpoint: Arc<Endpoint>, pid: u32, key: Vec<u8>) -> Self {
+        Self { endpoint, pid, key }
+    }
+
+    /// Sends the request on a connection of its own and waits until the server has closed that: then the signal is sent
+    /// (Postgres documentation, "Canceling Requests in Progress").
+    pub async fn send(&self) -> Result<(), ConnectError> {
+        self.endpoint
+            .in_time(async {
+                let mut stream = self.endpoint.open().await?;
+                let mut packet = BytesMut::new();
+                packet.put_i32(12 + i32::try_from(self.key.len()).unwrap_or(0));
+                packet.put_i32(80_877_102);
+                packet.put_u32(self.pid);
+                packet.put_slice(&self.key);
+                stream.write_all(&packet).await.map_err(|e| self.endpoint.io(e))?;
+                stream.flush().await.map_err(|e| self.endpoint.io(e))?;
+                // The server says nothing and closes; a reset is as good an end.
+                let _closed = stream.read_u8().await;
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// Which upstream connection a session uses now; cancels reach that one or none.
+#[derive(Debug, Default)]
+pub struct CancelSlot {
+    target: Mutex<Option<Arc<CancelTarget>>>,
+    in_flight: AtomicU32,
+}
+
+impl CancelSlot {
+    /// The session got this connection.
+    pub fn attach(&self, target: &Arc<CancelTarget>) {
+        *self.lock() = Some(Arc::clone(target));
+    }
+
+    /// The session gives its connection back. Returns false when a cancel is under way that may still hit it: then the
+    /// connection must be closed, so that the cancel cannot hit the next session's statement.
+    pub fn detach(&self) -> bool {
+        let mut target = self.lock();
+        *target = None;
+        self.in_flight.load(Ordering::Acquire) == 0
+    }
+
+    /// Cancels what the session runs now, if it holds a connection.
+    pub async fn cancel(&self) -> Result<(), ConnectError> {
+        let target = {
+            let target = self.lock();
+            let Some(target) = target.as_ref() else { return Ok(()) };
+            self.in_flight.fetch_add(1, Ordering::AcqRel);
+            Arc::clone(target)
+        };
+        let _counted = Counted(&self.in_flight);
+        target.send().await
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<CancelTarget>>> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Counted<'a>(&'a AtomicU32);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,85 @@
+//! What is known of an upstream connection, apart from its socket: buffers, settings, prepared statements, parameters.
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+
+use super::{Applied, PreparedCache, Settings};
+use crate::wire::{Reader, TransactionState};
+
+/// The protocol state of one upstream connection; the session works on it without touching a socket.
+#[derive(Debug)]
+pub struct Link {
+    /// Bytes from the server, not yet looked at.
+    pub inbox: BytesMut,
+    /// Bytes for the server.
+    pub outbox: BytesMut,
+    /// ParameterStatus as last told.
+    pub parameters: Parameters,
+    /// Settings made since the connection was opened.
+    pub applied: Applied,
+    /// Prepared statements it has.
+    pub prepared: PreparedCache,
+    /// As last told by ReadyForQuery.
+    pub transaction: TransactionState,
+    /// Whether the ReadyForQuery of everything sent has come: only then may another session get it.
+    pub in_sync: bool,
+}
+
+impl Link {
+    /// A connection that has just logged in.
+    pub fn new(parameters: Parameters) -> Self {
+        Self {
+            inbox: BytesMut::new(),
+            outbox: BytesMut::new(),
+            parameters,
+            applied: Applied::Known(Settings::default()),
+            prepared: PreparedCache::default(),
+            transaction: TransactionState::Idle,
+            in_sync: true,
+        }
+    }
+
+    /// Nothing is in flight, so it may be handed to another session.
+    pub fn is_clean(&self) -> bool {
+        self.in_sync && self.transaction == TransactionState::Idle && self.inbox.is_empty() && self.outbox.is_empty()
+    }
+}
+
+/// Parameters reported by ParameterStatus, by name as the server spells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    /// Takes the body of a ParameterStatus message; returns whether the value is new. A malformed one is ignored.
+    pub fn learn(&mut self, body: &[u8]) -> bool {
+        let mut reader = Reader::new(body);
+        let (Ok(name), Ok(value)) = (reader.str(), reader.str()) else { return false };
+        self.set(name, value)
+    }
+
+    /// Sets one; returns whether the value is new.
+    pub fn set(&mut self, name: &str, value: &str) -> bool {
+        match self.0.get_mut(name) {
+            Some(old) if old == value => false,
+            Some(old) => {
+                value.clone_into(old);
+                true
+            }
+            None => {
+                self.0.insert(name.to_owned(), value.to_owned());
+                true
+            }
+        }
+    }
+
+    /// A value.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+}

@@ -1,0 +1,150 @@
+//! Protocol-level prepared statements: one text has one name on every upstream connection, whoever prepared it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+
+/// A statement as the server sees it: its text and the parameter types that were declared.
+#[derive(Debug)]
+pub struct Statement {
+    /// Its name upstream, never used again for another statement (`pgbelay_<n>`).
+    pub name: String,
+    /// Number in that name.
+    pub id: u64,
+    /// Its text.
+    pub sql: Box<str>,
+    /// Parameter types as sent: a count and OIDs.
+    pub types: Box<[u8]>,
+    is_valid: AtomicBool,
+}
+
+impl Statement {
+    /// Whether the server has accepted it before: then a Parse can be answered without a connection, which matters when all of
+    /// them are held by transactions of the same, waiting, client program.
+    pub fn is_valid(&self) -> bool {
+        self.is_valid.load(Ordering::Relaxed)
+    }
+
+    /// The server accepted or refused it.
+    pub fn set_valid(&self, is_valid: bool) {
+        self.is_valid.store(is_valid, Ordering::Relaxed);
+    }
+}
+
+/// Gives equal statements one upstream name, as long as they are remembered.
+#[derive(Debug)]
+pub struct Statements {
+    next: AtomicU64,
+    known: Mutex<LruCache<u64, Arc<Statement>>>,
+}
+
+impl Statements {
+    /// Remembers at most `capacity` statements.
+    pub fn new(capacity: NonZeroUsize) -> Self {
+        Self { next: AtomicU64::new(1), known: Mutex::new(LruCache::new(capacity)) }
+    }
+
+    /// The statement of this text and these parameter types.
+    pub fn intern(&self, sql: &str, types: &[u8]) -> Arc<Statement> {
+        let mut hasher = DefaultHasher::new();
+        (sql, types).hash(&mut hasher);
+        let key = hasher.finish();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(statement) = known.get(&key)
+            && *statement.sql == *sql
+            && *statement.types == *types
+        {
+            return Arc::clone(statement);
+        }
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let statement = Arc::new(Statement {
+            name: format!("pgbelay_{id}"),
+            id,
+            sql: sql.into(),
+            types: types.into(),
+            is_valid: AtomicBool::new(false),
+        });
+        known.put(key, Arc::clone(&statement));
+        statement
+    }
+}
+
+/// Statements one upstream connection keeps; the least recently used goes when there are more.
+pub const PREPARED_PER_CONNECTION: usize = 500;
+
+/// Which statements an upstream connection has.
+#[derive(Debug)]
+pub struct PreparedCache {
+    known: LruCache<u64, Arc<Statement>>,
+    /// The statement behind the unnamed one.
+    pub unnamed: Option<u64>,
+}
+
+impl Default for PreparedCache {
+    fn default() -> Self {
+        Self { known: LruCache::unbounded(), unnamed: None }
+    }
+}
+
+impl PreparedCache {
+    /// Whether the connection has it; counts as a use.
+    pub fn has(&mut self, statement: &Statement) -> bool {
+        self.known.get(&statement.id).is_some()
+    }
+
+    /// The connection is about to have it; returns one to close when there are too many.
+    pub fn add(&mut self, statement: &Arc<Statement>) -> Option<Arc<Statement>> {
+        self.known.put(statement.id, Arc::clone(statement));
+        if self.known.len() > PREPARED_PER_CONNECTION { self.known.pop_lru().map(|(_, s)| s) } else { None }
+    }
+
+    /// Its Parse failed, or it was closed.
+    pub fn remove(&mut self, id: u64) {
+        self.known.pop(&id);
+    }
+
+    /// DEALLOCATE ALL or DISCARD ALL ran.
+    pub fn clear(&mut self) {
+        self.known.clear();
+        self.unnamed = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_share_a_name_and_types_tell_apart() {
+        let statements = Statements::new(NonZeroUsize::new(8).unwrap());
+        let a = statements.intern("SELECT $1", &[0, 0]);
+        assert_eq!(a.name, statements.intern("SELECT $1", &[0, 0]).name);
+        assert_ne!(a.name, statements.intern("SELECT $1", &[0, 1, 0, 0, 0, 23]).name);
+    }
+
+    #[test]
+    fn names_are_never_used_again() {
+        let statements = Statements::new(NonZeroUsize::new(1).unwrap());
+        let a = statements.intern("SELECT 1", &[0, 0]).name.clone();
+        statements.intern("SELECT 2", &[0, 0]);
+        assert_ne!(a, statements.intern("SELECT 1", &[0, 0]).name);
+    }
+
+    #[test]
+    fn the_least_recently_used_goes() {
+        let statements = Statements::new(NonZeroUsize::new(1000).unwrap());
+        let mut cache = PreparedCache::default();
+        let all: Vec<_> =
+            (0..=PREPARED_PER_CONNECTION).map(|i| statements.intern(&format!("SELECT {i}"), &[0, 0])).collect();
+        for statement in &all[..PREPARED_PER_CONNECTION] {
+            assert!(cache.add(statement).is_none());
+        }
+        assert!(cache.has(&all[0]));
+        let evicted = cache.add(&all[PREPARED_PER_CONNECTION]).unwrap();
+        assert_eq!(evicted.id, all[1].id);
+        assert!(!cache.has(&all[1]));
+    }
+}

@@ -1,0 +1,180 @@
+//! Session settings as plain values, and the statements that turn one set of them into another.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Settings by name (lower case), in the flat form that `set_config` takes. Shared: most sessions and connections of a pool
+/// hold the same ones, and then comparing them is comparing a pointer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Settings(Arc<BTreeMap<String, String>>);
+
+impl Settings {
+    /// The value of a setting.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// With `name` set to `value`.
+    pub fn with(&self, name: &str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        if self.get(name) == Some(&value) {
+            return self.clone();
+        }
+        let mut map = BTreeMap::clone(&self.0);
+        map.insert(name.to_owned(), value);
+        Self(Arc::new(map))
+    }
+
+    /// Without `name`.
+    pub fn without(&self, name: &str) -> Self {
+        if !self.0.contains_key(name) {
+            return self.clone();
+        }
+        let mut map = BTreeMap::clone(&self.0);
+        map.remove(name);
+        Self(Arc::new(map))
+    }
+
+    /// With all of `other` set over these.
+    pub fn overlaid(&self, other: &Settings) -> Self {
+        other.iter().fold(self.clone(), |all, (name, value)| all.with(name, value))
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl FromIterator<(String, String)> for Settings {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(settings: I) -> Self {
+        Self(Arc::new(settings.into_iter().collect()))
+    }
+}
+
+/// What a connection is known to have set beyond its server's defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Exactly these.
+    Known(Settings),
+    /// Anything: something ran whose effects could not be read.
+    Unknown,
+}
+
+/// The statements that make a connection with `have` into one with `want`; `None` when nothing differs.
+///
+/// The order matters: the role is set last, since it may take away the right to set the rest.
+pub fn difference(have: &Applied, want: &Settings) -> Option<String> {
+    let mut sql = String::new();
+    let empty = Settings::default();
+    let have = match have {
+        Applied::Known(have) if have.same(want) => return None,
+        Applied::Known(have) => have,
+        Applied::Unknown => {
+            sql.push_str("RESET SESSION AUTHORIZATION;RESET ALL;");
+            &empty
+        }
+    };
+    for (name, _) in have.iter().filter(|(name, _)| want.get(name).is_none()) {
+        match name {
+            "session_authorization" => sql.push_str("RESET SESSION AUTHORIZATION;"),
+            "role" => sql.push_str("RESET ROLE;"),
+            _ => {
+                sql.push_str("RESET ");
+                push_setting_name(name, &mut sql);
+                sql.push(';');
+            }
+        }
+    }
+    let is_identity = |name: &str| matches!(name, "role" | "session_authorization");
+    let changed = || want.iter().filter(|&(name, value)| have.get(name) != Some(value));
+    let ordered = changed()
+        .filter(|(name, _)| !is_identity(name))
+        .chain(changed().filter(|(name, _)| *name == "session_authorization"))
+        .chain(changed().filter(|(name, _)| *name == "role"));
+    let mut separator = "SELECT ";
+    for (name, value) in ordered {
+        sql.push_str(separator);
+        sql.push_str("pg_catalog.set_config(");
+        push_literal(name, &mut sql);
+        sql.push(',');
+        push_literal(value, &mut sql);
+        sql.push_str(",false)");
+        separator = ",";
+    }
+    (!sql.is_empty()).then_some(sql)
+}
+
+/// Quotes as a string literal that reads the same whatever `standard_conforming_strings` says.
+pub fn push_literal(text: &str, sql: &mut String) {
+    if text.contains('\\') {
+        sql.push_str(" E");
+    }
+    sql.push('\'');
+    for c in text.chars() {
+        match c {
+            '\'' => sql.push_str("''"),
+            '\\' => sql.push_str("\\\\"),
+            '\0' => {}
+            c => sql.push(c),
+        }
+    }
+    sql.push('\'');
+}
+
+/// A setting's name, each part quoted: custom settings are `prefix.name`.
+fn push_setting_name(name: &str, sql: &mut String) {
+    for (i, part) in name.split('.').enumerate() {
+        if i > 0 {
+            sql.push('.');
+        }
+        sql.push('"');
+        sql.push_str(&part.replace('"', "\"\""));
+        sql.push('"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn nothing_is_sent_when_nothing_differs() {
+        let a = settings(&[("timezone", "UTC")]);
+        assert_eq!(difference(&Applied::Known(a.clone()), &a.clone()), None);
+        assert_eq!(difference(&Applied::Known(settings(&[("timezone", "UTC")])), &a), None);
+        assert_eq!(difference(&Applied::Known(Settings::default()), &Settings::default()), None);
+    }
+
+    #[test]
+    fn what_differs_is_set_and_what_is_gone_is_reset() {
+        let have = Applied::Known(settings(&[("a.b", "1"), ("timezone", "UTC")]));
+        let want = settings(&[("role", "r"), ("timezone", "it's"), ("work_mem", "1\\")]);
+        assert_eq!(
+            difference(&have, &want).unwrap(),
+            "RESET \"a\".\"b\";SELECT pg_catalog.set_config('timezone','it''s',false),\
+             pg_catalog.set_config('work_mem', E'1\\\\',false),pg_catalog.set_config('role','r',false)"
+        );
+    }
+
+    #[test]
+    fn unknown_state_is_reset_first() {
+        assert_eq!(
+            difference(&Applied::Unknown, &Settings::default()).unwrap(),
+            "RESET SESSION AUTHORIZATION;RESET ALL;"
+        );
+    }
+}
