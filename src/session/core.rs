@@ -299,6 +299,8 @@ impl Core {
         self.passing = Passing::Forward(header.size - held);
         if header.tag != b'd' {
             self.is_copying_in = false;
+            // The server ignored any Flush while it read COPY data.
+            self.is_unflushed = self.is_unsynced;
         }
         Progress::Consumed
     }
