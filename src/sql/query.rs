@@ -32,8 +32,8 @@ pub(super) fn truncate(reader: &mut Reader<'_, '_>) -> Draft {
     draft
 }
 
-fn parsed(tokens: &[Token<'_>]) -> Option<Draft> {
-    let tokens = bridge::always(tokens);
+fn parsed(written: &[Token<'_>]) -> Option<Draft> {
+    let tokens = bridge::always(written);
     let parsed = parse::statement(&tokens);
     let (tokens, tree) = match parsed {
         Some(tree) => (tokens, tree),
@@ -45,7 +45,7 @@ fn parsed(tokens: &[Token<'_>]) -> Option<Draft> {
     };
     let mut draft = walk::collect(&tree, &|expr| source(expr, &tokens));
     // A second look, in case the tree hides a call.
-    draft.scan_calls(&tokens, Calls::Dangerous);
+    draft.scan_calls(written, Calls::Dangerous);
     Some(draft)
 }
 
@@ -80,6 +80,11 @@ fn source(expr: &Expr, tokens: &[Token<'_>]) -> String {
         .and_then(|range| {
             let start = tokens.iter().position(|t| t.span.start >= range.start)?;
             let end = tokens.iter().rposition(|t| t.span.end <= range.end)? + 1;
+            let (start, end) = match expr {
+                // Their own parentheses are not in their spans.
+                Expr::Subquery(_) | Expr::Nested(_) if start > 0 && is_enclosed(tokens, start, end) => (start - 1, end + 1),
+                _ => (start, end),
+            };
             balanced(tokens, start, end)
         })
         .map(super::normalize::spelled)
@@ -88,6 +93,10 @@ fn source(expr: &Expr, tokens: &[Token<'_>]) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
+}
+
+fn is_enclosed(tokens: &[Token<'_>], start: usize, end: usize) -> bool {
+    tokens[start - 1].kind == TokenKind::LParen && tokens.get(end).is_some_and(|t| t.kind == TokenKind::RParen)
 }
 
 /// Widens a range of tokens until its parentheses match: sqlparser's spans leave out some.

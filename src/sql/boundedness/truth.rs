@@ -435,7 +435,12 @@ impl Target<'_> {
         }
         match expr {
             Expr::Value(value) => Constant::of(&value.value),
-            Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => self.constant(inner),
+            Expr::Nested(inner) => self.constant(inner),
+            // A collation decides which texts are equal.
+            Expr::Collate { expr: inner, .. } => match self.constant(inner) {
+                Constant::Null => Constant::Null,
+                _ => Constant::Unknown,
+            },
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => self.constant(inner).negate(),
             Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => match self.constant(inner) {
                 number @ (Constant::Number(_) | Constant::Null) => number,
