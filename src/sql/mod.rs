@@ -139,3 +139,6 @@ fn facts(text: &str, span: Range<usize>, tokens: &[Token<'_>], draft: Draft) -> 
         redacted,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,19 +34,15 @@ pub(super) fn truncate(reader: &mut Reader<'_, '_>) -> Draft {
 
 fn parsed(written: &[Token<'_>]) -> Option<Draft> {
     let tokens = bridge::always(written);
-    let parsed = parse::statement(&tokens);
-    let (tokens, tree) = match parsed {
-        Some(tree) => (tokens, tree),
-        None => {
-            let bridged = bridge::gaps(&tokens)?;
-            let tree = parse::statement(&bridged)?;
-            (Cow::Owned(bridged), tree)
-        }
-    };
-    let mut draft = walk::collect(&tree, &|expr| source(expr, &tokens));
+    let mut draft = tree(&tokens).or_else(|| tree(&bridge::gaps(&tokens)?))?;
     // A second look, in case the tree hides a call.
     draft.scan_calls(written, Calls::Dangerous);
     Some(draft)
+}
+
+fn tree(tokens: &[Token<'_>]) -> Option<Draft> {
+    let statement = parse::statement(tokens)?;
+    walk::collect(&statement, &|expr| source(expr, tokens))
 }
 
 pub(super) fn unparsed(tokens: &[Token<'_>]) -> Draft {
@@ -82,7 +78,9 @@ fn source(expr: &Expr, tokens: &[Token<'_>]) -> String {
             let end = tokens.iter().rposition(|t| t.span.end <= range.end)? + 1;
             let (start, end) = match expr {
                 // Their own parentheses are not in their spans.
-                Expr::Subquery(_) | Expr::Nested(_) if start > 0 && is_enclosed(tokens, start, end) => (start - 1, end + 1),
+                Expr::Subquery(_) | Expr::Nested(_) if start > 0 && is_enclosed(tokens, start, end) => {
+                    (start - 1, end + 1)
+                }
                 _ => (start, end),
             };
             balanced(tokens, start, end)

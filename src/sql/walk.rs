@@ -6,18 +6,18 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AssignmentTarget, Cte, Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Insert,
-    MergeAction, MergeUpdateKind, ObjectName, Query, Select, SelectInto, SelectItem, SetExpr, Statement, TableFactor,
-    TableObject, Update, Value, Visit, Visitor,
+    AssignmentTarget, BinaryOperator, Cte, Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Ident, Insert, MergeAction, MergeUpdateKind, ObjectName, Query, Select, SelectInto, SelectItem, SetExpr, Statement,
+    TableFactor, TableObject, Update, Value, Visit, Visitor,
 };
 
 use super::boundedness;
 use super::draft::Draft;
 use super::functions::{self, Advisory};
-use super::{Boundedness, Call, Class, Effect, Kind, Lock, Name, Scope, SettingValue, Verb, Write, setting};
+use super::{Boundedness, Call, Class, Effect, Kind, Lock, Name, Scope, SettingValue, Verb, Write, keywords, setting};
 
-/// Collects what `statement`, whose text is `text`, does.
-pub(super) fn collect(statement: &Statement, source: &dyn Fn(&Expr) -> String) -> Draft {
+/// Collects what `statement` does; `None` where the parser has misread it.
+pub(super) fn collect(statement: &Statement, source: &dyn Fn(&Expr) -> String) -> Option<Draft> {
     let mut walk = Walk {
         draft: Draft::new(Kind::Select, Class::Read, "SELECT"),
         source,
@@ -40,10 +40,7 @@ pub(super) fn collect(statement: &Statement, source: &dyn Fn(&Expr) -> String) -
     } else if draft.kind == Kind::Select && !draft.writes.is_empty() {
         draft.class = Class::Write;
     }
-    if !understood {
-        draft.kind = Kind::UnparsedMaybeWrite;
-    }
-    draft
+    understood.then_some(draft)
 }
 
 /// The kind of a statement that is not a query.
@@ -142,9 +139,16 @@ impl Walk<'_> {
     }
 
     fn call(&mut self, expr: &Expr, function: &Function) {
+        if matches!(function.args, FunctionArguments::Subquery(_)) {
+            // `ARRAY(SELECT …)`
+            return;
+        }
         let arguments = arguments(function);
         let call = call(&function.name, &arguments);
         let Name { schema, name } = &call.name;
+        if function.name.0.iter().filter_map(|part| part.as_ident()).any(is_misread) {
+            self.understood = false;
+        }
         let built_in = schema.as_deref().is_none_or(|schema| schema == "pg_catalog");
         if built_in && name == "set_config" {
             let certain = self.certain.iter().any(|item| match item {
@@ -439,6 +443,9 @@ impl Visitor for Walk<'_> {
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
         let here: *const ObjectName = relation;
+        if relation.0.iter().filter_map(|part| part.as_ident()).any(is_misread) {
+            self.understood = false;
+        }
         if !self.targets.contains(&here) {
             let name = name(relation);
             if !self.is_cte(&name) {
@@ -449,8 +456,14 @@ impl Visitor for Walk<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if let Expr::Function(function) = expr {
-            self.call(expr, function);
+        match expr {
+            Expr::Function(function) => self.call(expr, function),
+            Expr::Identifier(ident) if is_misread(ident) => self.understood = false,
+            _ => {}
+        }
+        if operand(expr).is_some_and(|left| matches!(left, Expr::Exists { negated: true, .. })) {
+            // The parser binds `NOT EXISTS (…) = x` as `(NOT EXISTS (…)) = x`, the server as `NOT (EXISTS (…) = x)`.
+            self.understood = false;
         }
         ControlFlow::Continue(())
     }
@@ -470,6 +483,41 @@ impl Walk<'_> {
             Some(Advisory::LockTransaction) | None => {}
         }
         self.draft.functions.push(call);
+    }
+}
+
+/// Whether the parser took a word for a name that is reserved in Postgres: it has misread what is around it.
+fn is_misread(ident: &Ident) -> bool {
+    ident.quote_style.is_none() && keywords::is_reserved(&ident.value)
+}
+
+/// The left operand of an operator that binds tighter than NOT.
+fn operand(expr: &Expr) -> Option<&Expr> {
+    match expr {
+        Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. } => None,
+        Expr::BinaryOp { left: inner, .. }
+        | Expr::AnyOp { left: inner, .. }
+        | Expr::AllOp { left: inner, .. }
+        | Expr::IsDistinctFrom(inner, _)
+        | Expr::IsNotDistinctFrom(inner, _)
+        | Expr::IsTrue(inner)
+        | Expr::IsNotTrue(inner)
+        | Expr::IsFalse(inner)
+        | Expr::IsNotFalse(inner)
+        | Expr::IsNull(inner)
+        | Expr::IsNotNull(inner)
+        | Expr::IsUnknown(inner)
+        | Expr::IsNotUnknown(inner)
+        | Expr::Between { expr: inner, .. }
+        | Expr::InList { expr: inner, .. }
+        | Expr::InSubquery { expr: inner, .. }
+        | Expr::Like { expr: inner, .. }
+        | Expr::ILike { expr: inner, .. }
+        | Expr::SimilarTo { expr: inner, .. }
+        | Expr::Cast { expr: inner, kind: sqlparser::ast::CastKind::DoubleColon, .. }
+        | Expr::Collate { expr: inner, .. }
+        | Expr::AtTimeZone { timestamp: inner, .. } => Some(inner),
+        _ => None,
     }
 }
 
@@ -531,7 +579,7 @@ fn literal(expr: &Expr) -> Option<&str> {
 fn equals_literal(predicate: &Expr) -> Option<(&str, &str)> {
     match predicate {
         Expr::Nested(inner) => equals_literal(inner),
-        Expr::BinaryOp { left, op: sqlparser::ast::BinaryOperator::Eq, right } => match left.as_ref() {
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => match left.as_ref() {
             Expr::Identifier(column) => Some((&column.value, literal(right)?)),
             Expr::CompoundIdentifier(parts) => Some((&parts.last()?.value, literal(right)?)),
             _ => None,

@@ -317,7 +317,7 @@ fn the_predicate_is_told_as_written() {
         ("id = 1 OR\n NOT false", "id = 1 or not false"),
         ("(SELECT true)", "(select true)"),
         ("(1 = 1)", "(1 = 1)"),
-        ("EXISTS (SELECT 1)", "exists (select 1)"),
+        ("1=1 OR EXISTS (SELECT 1)", "1=1 or exists (select 1)"),
         ("t.id = t.id AND true", "t.id = t.id and true"),
         ("length('abc') = 3", "length('abc') = 3"),
         ("COALESCE(true, false)", "coalesce(true, false)"),

@@ -323,7 +323,7 @@ impl Target<'_> {
             },
             // Any text is like %; as with `id = id`, NULL is left aside.
             (Constant::Unknown, Constant::Text(pattern))
-                if !pattern.is_empty() && pattern.bytes().all(|b| b == b'%') =>
+                if !pattern.is_empty() && pattern.bytes().all(|b| b == b'%') && self.mentioned_in(text) =>
             {
                 Truth::True
             }
@@ -448,7 +448,7 @@ impl Target<'_> {
             },
             Expr::Cast { expr: inner, data_type, .. } => self.constant(inner).cast(data_type),
             Expr::TypedString(typed) => Constant::of(&typed.value.value).cast(&typed.data_type),
-            Expr::Subquery(query) => self.scalar(query).unwrap_or(Constant::Unknown),
+            Expr::Subquery(query) => self.scalar(query),
             Expr::Function(function) => self.function(function),
             Expr::Case { operand, conditions, else_result, .. } => {
                 self.case_value(operand.as_deref(), conditions, else_result.as_deref())
