@@ -6,6 +6,7 @@
 
 mod boundedness;
 mod bridge;
+mod calls;
 mod copy;
 mod ddl;
 mod draft;

@@ -6,15 +6,16 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AssignmentTarget, BinaryOperator, Cte, Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Ident, Insert, MergeAction, MergeUpdateKind, ObjectName, Query, Select, SelectInto, SelectItem, SetExpr, Statement,
-    TableFactor, TableObject, Update, Value, Visit, Visitor,
+    AssignmentTarget, BinaryOperator, Cte, Expr, FromTable, Function, FunctionArg, FunctionArguments, Ident, Insert,
+    MergeAction, MergeUpdateKind, ObjectName, Query, Select, SelectInto, SelectItem, SetExpr, Statement, TableFactor,
+    TableObject, Update, Visit, Visitor,
 };
 
 use super::boundedness;
+use super::calls::{arguments, call, equals_literal, set_config};
 use super::draft::Draft;
 use super::functions::{self, Advisory};
-use super::{Boundedness, Call, Class, Effect, Kind, Lock, Name, Scope, SettingValue, Verb, Write, keywords, setting};
+use super::{Boundedness, Class, Effect, Kind, Lock, Name, Verb, Write, keywords, setting};
 
 /// Collects what `statement` does; `None` where the parser has misread it.
 pub(super) fn collect(statement: &Statement, source: &dyn Fn(&Expr) -> String) -> Option<Draft> {
@@ -127,7 +128,7 @@ impl Walk<'_> {
         if target.name == "pg_settings" && target.schema.is_none_or(|schema| schema == "pg_catalog") {
             // The view's rule calls set_config for each row.
             let effect = match update.selection.as_ref().and_then(equals_literal) {
-                Some((column, value)) if column == "name" => setting::by_function(value, None, false),
+                Some(("name", value)) => setting::by_function(value, None, false),
                 _ => Effect::SetUnknown,
             };
             self.draft.effects.push(effect);
@@ -538,87 +539,4 @@ fn columns(target: &AssignmentTarget) -> Vec<String> {
 
 fn column(name: &ObjectName) -> Option<String> {
     name.0.first().and_then(|part| part.as_ident()).map(|ident| ident.value.clone())
-}
-
-fn arguments(function: &Function) -> Vec<&FunctionArg> {
-    match &function.args {
-        FunctionArguments::List(list) => list.args.iter().collect(),
-        FunctionArguments::None | FunctionArguments::Subquery(_) => Vec::new(),
-    }
-}
-
-fn call(function: &ObjectName, arguments: &[&FunctionArg]) -> Call {
-    Call {
-        name: name(function),
-        arity: arguments.len(),
-        literals: arguments.iter().map(|arg| literal(argument(arg)?).map(str::to_owned)).collect(),
-    }
-}
-
-fn argument(arg: &FunctionArg) -> Option<&Expr> {
-    let (FunctionArg::Named { arg, .. } | FunctionArg::ExprNamed { arg, .. } | FunctionArg::Unnamed(arg)) = arg;
-    match arg {
-        FunctionArgExpr::Expr(expr) => Some(expr),
-        _ => None,
-    }
-}
-
-/// A string literal, also one that is cast or in parentheses.
-fn literal(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(value) => Some(value),
-            _ => None,
-        },
-        Expr::Cast { expr, .. } | Expr::Nested(expr) => literal(expr),
-        _ => None,
-    }
-}
-
-/// `column = 'literal'`
-fn equals_literal(predicate: &Expr) -> Option<(&str, &str)> {
-    match predicate {
-        Expr::Nested(inner) => equals_literal(inner),
-        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => match left.as_ref() {
-            Expr::Identifier(column) => Some((&column.value, literal(right)?)),
-            Expr::CompoundIdentifier(parts) => Some((&parts.last()?.value, literal(right)?)),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// The effect of `set_config(setting_name, new_value, is_local)`. Where it is not certain that it runs once, its value is not
-/// known.
-fn set_config(arguments: &[&FunctionArg], certain: bool) -> Effect {
-    let find = |position: usize, parameter: &str| {
-        let named = arguments.iter().find(|arg| match arg {
-            FunctionArg::Named { name, .. } => name.value == parameter,
-            FunctionArg::ExprNamed { name, .. } => matches!(name, Expr::Identifier(name) if name.value == parameter),
-            FunctionArg::Unnamed(_) => false,
-        });
-        let positional = || arguments.get(position).filter(|arg| matches!(arg, FunctionArg::Unnamed(_)));
-        argument(named.or_else(positional)?)
-    };
-    let Some(name) = find(0, "setting_name").and_then(literal) else { return Effect::SetUnknown };
-    let value = find(1, "new_value");
-    let local = match find(2, "is_local") {
-        Some(Expr::Value(value)) => matches!(value.value, Value::Boolean(true)),
-        _ => false,
-    };
-    let is_null = matches!(value, Some(Expr::Value(value)) if value.value == Value::Null);
-    let known = value.and_then(literal).filter(|_| certain).map(str::to_owned);
-    let mut effect = setting::by_function(name, known, local);
-    if let Effect::Set { value, .. } = &mut effect
-        && is_null
-        && certain
-    {
-        *value = SettingValue::Default;
-    }
-    if let Effect::Set { scope, .. } = &mut effect
-        && !certain
-    {
-        *scope = Scope::Session;
-    }
-    effect
 }

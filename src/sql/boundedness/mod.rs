@@ -5,6 +5,7 @@
 //! (`id > 0`) counts as bounded, and the row limit takes care of it.
 
 mod columns;
+mod constant;
 mod subquery;
 mod truth;
 mod value;

@@ -61,13 +61,16 @@ impl Target<'_> {
         }
         if let Some(filter) = filter {
             let parts = chain(filter, &BinaryOperator::And);
-            let identity = |part: &Expr| self.is_self_join(part, &select.from);
-            if parts.iter().any(|part| identity(part))
-                && parts.iter().all(|part| identity(part) || self.truth(part) == Truth::True)
-            {
+            let (all, truth) = self.inside(&select.from, || {
+                let identity = |part: &Expr| self.is_self_join(part, &select.from);
+                let all = parts.iter().any(|part| identity(part))
+                    && parts.iter().all(|part| identity(part) || self.truth(part) == Truth::True);
+                (all, self.truth(filter))
+            });
+            if all {
                 return Truth::True;
             }
-            if matches!(self.truth(filter), Truth::False | Truth::Null) {
+            if matches!(truth, Truth::False | Truth::Null) {
                 return Truth::False;
             }
         }
@@ -159,7 +162,8 @@ impl Target<'_> {
     }
 
     fn select_covers(&self, query: &Query, select: &Select, output: Option<&str>, column: &str, depth: usize) -> bool {
-        let filtered = select.selection.as_ref().is_some_and(|filter| self.truth(filter) != Truth::True);
+        let passes = |filter: &Expr| self.inside(&select.from, || self.truth(filter)) == Truth::True;
+        let filtered = !select.selection.as_ref().is_none_or(passes);
         let [from] = select.from.as_slice() else { return false };
         let outer = from.joins.iter().all(|join| {
             matches!(
