@@ -540,3 +540,30 @@ fn deep_and_long_texts_end_well() {
     // As deep as the caller's stack must bear.
     one(&format!("SELECT {}", vec!["1"; SHALLOW].join(" + ")));
 }
+
+#[test]
+fn no_text_takes_quadratic_or_exponential_time() {
+    let start = std::time::Instant::now();
+    for text in [
+        format!("SELECT {}", "[".repeat(100_000)),
+        "on conflict (".repeat(30_000),
+        format!("SELECT {}", ") and ".repeat(50_000)),
+        format!("SELECT {}", "passing ".repeat(100_000)),
+        format!("SELECT {}", "f(".repeat(50_000)),
+        format!("SELECT {}", (0..50_000).map(|i| format!("f{i}(")).collect::<String>()),
+        format!("SELECT * FROM {}", (0..30_000).map(|i| format!("t{i}")).collect::<Vec<_>>().join(", ")),
+        format!("SELECT * FROM {}", vec!["f(1)"; 20_000].join(", ")),
+        format!("DELETE FROM t WHERE id = 1{};", " = true".repeat(30)).repeat(1000),
+        format!("DELETE FROM t WHERE id = 1{};", "::bool".repeat(30)).repeat(1000),
+        format!("SELECT {}", vec![format!("{}1{}", "(".repeat(40), ")".repeat(40)); 100].join(", ")),
+        format!("SELECT {}", vec![format!("{}1{}", "f((".repeat(15), "))".repeat(15)); 100].join(", ")),
+        format!("SELECT * FROM {}t{}", "(".repeat(40), ")".repeat(40)),
+        format!("DELETE FROM t WHERE {}", vec!["a || b"; 20_000].join(" || ")),
+        format!("DELETE FROM t WHERE a IN ({}1{})", "(SELECT 1 WHERE a IN (".repeat(12), "))".repeat(12)),
+    ] {
+        let before = start.elapsed();
+        classify(&text);
+        let taken = start.elapsed() - before;
+        assert!(taken.as_secs() < 20, "{taken:?}: {}", &text[..60]);
+    }
+}

@@ -447,11 +447,14 @@ impl Visitor for Walk<'_> {
         if relation.0.iter().filter_map(|part| part.as_ident()).any(is_misread) {
             self.understood = false;
         }
-        if !self.targets.contains(&here) {
-            let name = name(relation);
-            if !self.is_cte(&name) {
-                self.draft.add_read(name);
-            }
+        // The last one noted comes first.
+        if let Some(target) = self.targets.iter().rposition(|&target| target == here) {
+            self.targets.remove(target);
+            return ControlFlow::Continue(());
+        }
+        let name = name(relation);
+        if !self.is_cte(&name) {
+            self.draft.add_read(name);
         }
         ControlFlow::Continue(())
     }

@@ -29,8 +29,9 @@ pub(super) struct Target<'s> {
     scopes: RefCell<Vec<Vec<String>>>,
 }
 
-/// Steps for one predicate: enough for thousands of terms, a few milliseconds at most.
-const FUEL: u32 = 400_000;
+/// Steps for a predicate, and more for each of its expressions: a plain one takes about ten for each.
+const FUEL: u32 = 4_000;
+const FUEL_PER_EXPRESSION: u32 = 64;
 
 impl<'s> Target<'s> {
     pub(super) fn new(table: &TableFactor, from: &'s [TableWithJoins], ctes: &'s [Cte]) -> Option<Self> {
@@ -46,6 +47,17 @@ impl<'s> Target<'s> {
             fuel: Cell::new(FUEL),
             scopes: RefCell::default(),
         })
+    }
+
+    /// Provides for a predicate.
+    pub(super) fn refuel(&self, predicate: &Expr) {
+        let mut expressions = 0u32;
+        let _ = sqlparser::ast::visit_expressions(predicate, |_| {
+            expressions = expressions.saturating_add(1);
+            ControlFlow::<()>::Continue(())
+        });
+        let more = expressions.saturating_mul(FUEL_PER_EXPRESSION);
+        self.fuel.set(self.fuel.get().saturating_add(more));
     }
 
     /// Takes a step; false when none is left.

@@ -46,7 +46,7 @@ pub(super) const REWRITES: &[Rewrite] = &[
     Rewrite {
         at: |tokens, i| {
             (i > 0 && tokens[i - 1].is("conflict") && tokens[i].kind == TokenKind::LParen).then_some(())?;
-            drop(tokens[i..].iter().position(|t| t.is("do"))?)
+            drop(tokens[i..].iter().take(REACH).position(|t| t.is("do"))?)
         },
         #[cfg(test)]
         example: (
@@ -145,7 +145,7 @@ pub(super) const REWRITES: &[Rewrite] = &[
         at: |tokens, i| {
             tokens[i].is("and").then_some(())?;
             let mut depth = 0usize;
-            for at in (1..i).rev() {
+            for at in (1..i).rev().take(REACH) {
                 match &tokens[at].kind {
                     TokenKind::RParen | TokenKind::RBracket => depth += 1,
                     TokenKind::LParen | TokenKind::LBracket => depth = depth.checked_sub(1)?,
@@ -405,7 +405,7 @@ pub(super) const REWRITES: &[Rewrite] = &[
     Rewrite {
         at: |tokens, i| {
             let inside = || {
-                let open = tokens[..i].iter().rposition(|t| t.kind == TokenKind::LParen)?;
+                let open = i - 1 - tokens[..i].iter().rev().take(REACH).position(|t| t.kind == TokenKind::LParen)?;
                 Some(tokens.get(open.checked_sub(1)?)?.is("xmlexists"))
             };
             (tokens[i].is("passing") && inside()?).then(|| give(1, [TokenKind::Comma]))?
@@ -425,6 +425,9 @@ pub(super) const REWRITES: &[Rewrite] = &[
     },
 ];
 
+/// How far a rewrite looks around, in tokens: no input may make reading take quadratic time.
+const REACH: usize = 512;
+
 /// Whether these words stand at a place.
 fn sequence(tokens: &[Token<'_>], at: usize, words: &[&str]) -> bool {
     words.iter().enumerate().all(|(n, word)| tokens.get(at + n).is_some_and(|t| t.is(word)))
@@ -442,7 +445,7 @@ fn subscripts(tokens: &[Token<'_>], at: usize) -> Option<usize> {
     let mut depth = 0usize;
     let mut end = at;
     loop {
-        let token = tokens.get(end)?;
+        let token = tokens.get(end).filter(|_| end - at < REACH)?;
         match token.kind {
             TokenKind::LBracket => depth += 1,
             TokenKind::RBracket => depth = depth.checked_sub(1)?,
@@ -470,7 +473,9 @@ fn assigned(tokens: &[Token<'_>], at: usize) -> bool {
 
 /// Whether a place is inside `INSERT INTO name ( … `.
 fn in_insert_columns(tokens: &[Token<'_>], at: usize) -> bool {
-    let Some(into) = tokens[..at].iter().rposition(|t| t.is("into")) else { return false };
+    let Some(into) = tokens[..at].iter().rev().take(REACH).position(|t| t.is("into")).map(|n| at - 1 - n) else {
+        return false;
+    };
     let Some(name) = name_len(&tokens[into + 1..]) else { return false };
     let mut open = into + 1 + name;
     if tokens.get(open).is_some_and(|t| t.is("as")) {
@@ -483,7 +488,7 @@ fn in_insert_columns(tokens: &[Token<'_>], at: usize) -> bool {
 /// The token before the parentheses that close right before a place.
 fn before_group<'t, 'a>(tokens: &'t [Token<'a>], at: usize) -> Option<&'t Token<'a>> {
     let mut depth = 0usize;
-    for (i, token) in tokens[..at].iter().enumerate().rev() {
+    for (i, token) in tokens[..at].iter().enumerate().rev().take(REACH) {
         match token.kind {
             TokenKind::RParen => depth += 1,
             TokenKind::LParen => {
