@@ -1,5 +1,6 @@
 """Fixtures: one Postgres cluster a run, one proxy with the default policy a run, and proxies of their own for modules."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from support.cluster import Cluster  # noqa: E402
 from support.proxy import DIRECT, endpoint  # noqa: E402
 from support.sessions import LOGINS  # noqa: E402
+
+
+def pytest_configure():
+    """A run that is terminated stops its servers, as one that is interrupted does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -1,5 +1,6 @@
 """psycopg 3: simple and extended protocol, binary, pipelines, COPY, cursors, notifications, cancel."""
 
+import contextlib
 import threading
 import time
 
@@ -163,7 +164,8 @@ def test_two_phase_commit_works_on_int(proxy, cluster):
 
 @pytest.mark.needs_proxy
 def test_two_phase_commit_is_refused_on_prod(proxy, cluster):
-    with proxy.connect("app", "prod", autocommit=False) as conn:
+    # Closed without its commit: psycopg believes to be in the middle of a two-phase transaction.
+    with contextlib.closing(proxy.connect("app", "prod", autocommit=False)) as conn:
         conn.tpc_begin(conn.xid(1, "pgbelay", "refused"))
         conn.execute("UPDATE projects SET status = 'prepared' WHERE id = 21")
         with pytest.raises(psycopg.errors.InsufficientPrivilege) as refusal:
@@ -460,7 +462,7 @@ def test_identifiers_are_quoted_through(rw):
     rw.execute(sql.SQL("CREATE TEMP TABLE {} (a int)").format(name))
     rw.execute(sql.SQL("INSERT INTO {} VALUES (1), (2)").format(name))
     assert one(rw, sql.SQL("SELECT sum(a) FROM {}").format(name)) == 3
-    rw.execute(sql.SQL("DROP TABLE {}").format(name))
+    rw.execute(sql.SQL("DROP TABLE pg_temp.{}").format(name))
 
 
 def test_psycopg_async(proxy):
