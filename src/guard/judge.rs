@@ -108,9 +108,9 @@ impl Judged {
         self.script.statements.first()
     }
 
-    /// Whether it is one COPY … FROM STDIN.
+    /// Whether it has a COPY … FROM STDIN.
     pub fn is_copy_in(&self) -> bool {
-        self.first().is_some_and(|f| f.kind == Kind::CopyFrom)
+        self.script.statements.iter().any(|f| f.kind == Kind::CopyFrom)
     }
 
     /// What the proxy answers itself, for a text of one statement.

@@ -292,6 +292,10 @@ impl Core {
     }
 
     fn copy_data(&mut self, header: Header, input: &mut BytesMut, link: Option<&mut Link>) -> Progress {
+        if !self.is_copying_in && self.has_copy_in() {
+            // Sent before the server has asked for it: whether it will is known first.
+            return self.await_replies(link);
+        }
         let Some(link) = link.filter(|_| self.is_copying_in) else {
             // Sent before the client knew that the COPY had failed: Postgres ignores them, too.
             return self.discard(header, input);

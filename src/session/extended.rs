@@ -12,7 +12,7 @@ use crate::sql::Effect;
 use crate::upstream::{Link, Statement};
 use crate::wire::{
     BindView, ParseView, Report, Target, TransactionState, put_bare, put_bind_complete, put_bind_head,
-    put_close_complete, put_command_complete, put_empty_query, put_no_data, put_no_parameters, put_parse,
+    put_close_complete, put_command_complete, put_empty_query, put_execute, put_no_data, put_no_parameters, put_parse,
     put_parse_complete, put_target, read_execute,
 };
 
@@ -58,7 +58,7 @@ impl Core {
             return self.refuse_extended(&report, link);
         }
         let judged = self.judge_text(parse.sql);
-        if let Some(refused) = self.refuse_unless_permitted(&judged, link.is_some()) {
+        if let Some(refused) = self.refuse_unless_permitted(&judged) {
             return self.refuse_extended(&refused, link);
         }
         let statement = self.statements.intern(parse.sql, parse.types);
@@ -100,7 +100,7 @@ impl Core {
             Ok(bind) => bind,
             Err(error) => return self.refuse_extended(&body_report(error), link),
         };
-        let prepared = match self.current(bind.statement, link.is_some()) {
+        let prepared = match self.current(bind.statement) {
             Ok(prepared) => prepared,
             Err(report) => return self.refuse_extended(&report, link),
         };
@@ -141,7 +141,7 @@ impl Core {
             Err(error) => return self.refuse_extended(&body_report(error), link),
         };
         let (prepared, portal) = match target {
-            Target::Statement(name) => match self.current(name, link.is_some()) {
+            Target::Statement(name) => match self.current(name) {
                 Ok(prepared) => (prepared, None),
                 Err(report) => return self.refuse_extended(&report, link),
             },
@@ -187,7 +187,7 @@ impl Core {
         if !self.judge.still_holds(&judged, self.reason.as_deref()) {
             // Policy, catalog or reason have changed since: judged again, and if the way has changed, refused.
             let again = self.judge.judge(&judged.text, self.reason.as_deref());
-            if let Some(refused) = self.refuse_unless_permitted(&again, link.is_some()) {
+            if let Some(refused) = self.refuse_unless_permitted(&again) {
                 return self.refuse_extended(&refused, link);
             }
             if let Some(portal) = self.portals.get_mut(name) {
@@ -229,6 +229,13 @@ impl Core {
             Ok(()) => {}
             Err(IntentGate::Ask(record)) => return Progress::Stop(Step::NeedIntent(record)),
             Err(IntentGate::Refuse(report)) => return self.refuse_extended(&report, Some(link)),
+        }
+        if matches!(judged.route, Route::SingleStatement(_)) && !self.judge.policy.is_read_only() {
+            // The server itself refuses a second statement in the extended protocol; that it writes nothing is asked here.
+            if self.state.transaction != TransactionState::Idle {
+                return self.refuse_extended(&cannot_be_read(), Some(link));
+            }
+            self.make_read_only(link);
         }
         self.count_statement();
         if let Some(permit) = judged.permit() {
@@ -319,6 +326,19 @@ impl Core {
         Progress::Consumed
     }
 
+    /// Makes the transaction of this batch READ ONLY. A name of its own keeps the client's unnamed statement and portal.
+    fn make_read_only(&mut self, link: &mut Link) {
+        const NAME: &str = "pgbelay_read_only";
+        const SQL: &str = "SELECT pg_catalog.set_config('transaction_read_only', 'on', true)";
+        put_parse(NAME, SQL.as_bytes(), &[0, 0], &mut link.outbox);
+        put_bind_head(NAME, NAME, 6, &mut link.outbox);
+        link.outbox.extend_from_slice(&[0; 6]);
+        put_execute(NAME, &mut link.outbox);
+        put_target(b'C', b'P', NAME, &mut link.outbox);
+        put_target(b'C', b'S', NAME, &mut link.outbox);
+        self.expect_extended(Expect::Own(Own::ReadOnly { closes: 2 }), link);
+    }
+
     /// Makes the server's transaction fail, and tells the client `report` when it has.
     pub(super) fn fail_batch(&mut self, report: Option<Report>, link: &mut Link) {
         put_parse("", FAILING_STATEMENT.as_bytes(), &[0, 0], &mut link.outbox);
@@ -327,14 +347,14 @@ impl Core {
     }
 
     /// The prepared statement of this name, judged again if anything has changed since it was.
-    fn current(&mut self, name: &str, has_lease: bool) -> Result<Prepared, Report> {
+    fn current(&mut self, name: &str) -> Result<Prepared, Report> {
         let Some(prepared) = self.prepared.get(name) else { return Err(no_statement(name)) };
         if self.judge.still_holds(&prepared.judged, self.reason.as_deref()) {
             return Ok(prepared.clone());
         }
         let judged = self.judge.judge(&prepared.judged.text, self.reason.as_deref());
         let prepared = Prepared { judged: Arc::clone(&judged), statement: Arc::clone(&prepared.statement) };
-        match self.refuse_unless_permitted(&judged, has_lease) {
+        match self.refuse_unless_permitted(&judged) {
             Some(report) => Err(report),
             None => {
                 self.prepared.insert(name.into(), prepared.clone());
@@ -344,20 +364,10 @@ impl Core {
     }
 
     /// What a text that may not run in the extended protocol is answered with.
-    fn refuse_unless_permitted(&mut self, judged: &Arc<Judged>, has_lease: bool) -> Option<Report> {
+    fn refuse_unless_permitted(&mut self, judged: &Arc<Judged>) -> Option<Report> {
         match &judged.route {
             Route::Refuse(denial) | Route::Confirm(denial) => Some(self.denied(judged, denial)),
-            // The server itself refuses a second statement here; what is left is that it must be READ ONLY.
-            Route::SingleStatement(_) if !self.judge.policy.is_read_only() => Some(
-                Report::error(
-                    sqlstate::NOT_SUPPORTED,
-                    "this statement cannot be read by the proxy, so it cannot be prepared by a session that may write",
-                )
-                .detail("A statement that is not understood must run in a READ ONLY transaction of its own.")
-                .hint("Send it as a simple query, or with simpler syntax."),
-            ),
-            // Several statements: the server refuses them, as it does without the proxy.
-            Route::Stepwise(_) if judged.steps.len() > 1 && has_lease => None,
+            // Several statements in one text: the server refuses them, as it does without the proxy.
             Route::Whole(_) | Route::Stepwise(_) | Route::SingleStatement(_) => None,
         }
     }
@@ -390,9 +400,12 @@ impl Core {
         })
     }
 
-    fn has_copy_in(&self) -> bool {
+    /// Whether a COPY from the client is in flight.
+    pub(super) fn has_copy_in(&self) -> bool {
         self.replies.iter().any(|expected| match expected {
-            Expect::Execute(run) => run.judged.is_copy_in(),
+            Expect::Query(run) | Expect::Step(run) | Expect::SingleStep(run) | Expect::Execute(run) => {
+                run.judged.is_copy_in()
+            }
             _ => false,
         })
     }
@@ -441,6 +454,15 @@ impl Core {
             self.refuse_extended(&failed_transaction(), None)
         }
     }
+}
+
+fn cannot_be_read() -> Report {
+    Report::error(
+        sqlstate::NOT_SUPPORTED,
+        "a statement that pgbelay cannot read cannot be executed in a transaction block that may write",
+    )
+    .detail("A statement that is not understood must run READ ONLY.")
+    .hint("Send it outside the block, as a simple query, or with simpler syntax.")
 }
 
 fn put_execute_as_sent(body: &[u8], out: &mut bytes::BytesMut) {

@@ -63,6 +63,11 @@ pub(super) enum Own {
     Parse(Option<Arc<Statement>>),
     /// Close of a statement that the connection keeps no more.
     Close,
+    /// A statement that makes the transaction READ ONLY, from its Parse to its last Close.
+    ReadOnly {
+        /// CloseComplete messages still to come.
+        closes: u8,
+    },
 }
 
 impl Expect {
@@ -78,7 +83,7 @@ impl Expect {
                 | Own::Savepoint
                 | Own::Doubt
                 | Own::FailQuery => true,
-                Own::FailParse(_) | Own::Parse(_) | Own::Close => false,
+                Own::FailParse(_) | Own::Parse(_) | Own::Close | Own::ReadOnly { .. } => false,
             },
             Expect::SingleStep(_)
             | Expect::Parse { .. }

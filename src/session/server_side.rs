@@ -188,6 +188,15 @@ impl Core {
 
     /// A message that is one whole answer, or a piece of one, and changes nothing.
     fn take_piece(&mut self, tag: u8, message: &[u8]) -> Result<(), Broken> {
+        if let Some(Expect::Own(Own::ReadOnly { closes })) = self.replies.front_mut() {
+            if tag == b'3' {
+                *closes -= 1;
+            }
+            if *closes == 0 {
+                self.replies.pop_front();
+            }
+            return Ok(());
+        }
         let ends = match (self.replies.front(), tag) {
             (Some(Expect::Parse { .. }), b'1') | (Some(Expect::Bind), b'2') | (Some(Expect::Close), b'3') => true,
             (Some(Expect::Describe), b'T' | b'n') => true,
@@ -445,7 +454,7 @@ impl Core {
                     forget(statement.as_deref(), link);
                     self.out.extend_from_slice(message);
                 }
-                Own::Close => self.out.extend_from_slice(message),
+                Own::Close | Own::ReadOnly { .. } => self.out.extend_from_slice(message),
             },
             Expect::Parse { statement, name } => {
                 forget(statement.as_deref(), link);

@@ -173,7 +173,11 @@ impl SessionState {
                 link.prepared.clear();
                 self.pins.retain(|pin| !matches!(pin, Pin::SqlPrepare(_)));
             }
-            Effect::AdvisoryLock => self.pin(Pin::AdvisoryLock),
+            Effect::AdvisoryLock => {
+                self.pin(Pin::AdvisoryLock);
+                // A try that failed holds nothing.
+                self.doubt.pins();
+            }
             Effect::AdvisoryUnlockAll => self.pins.remove(&Pin::AdvisoryLock),
             Effect::Load => self.pins.add(Pin::Load),
             // One of perhaps several locks or channels: the server is asked what is left.

@@ -56,8 +56,8 @@ pub(super) fn equals_literal(predicate: &Expr) -> Option<(&str, &str)> {
 }
 
 /// The effect of `set_config(setting_name, new_value, is_local)`. Where it is not certain that it runs once, its value is not
-/// known.
-pub(super) fn set_config(arguments: &[&FunctionArg], certain: bool) -> Effect {
+/// known. `column_name` is what a column `name` stands for, where that is known.
+pub(super) fn set_config(arguments: &[&FunctionArg], certain: bool, column_name: Option<&str>) -> Effect {
     let find = |position: usize, parameter: &str| {
         let named = arguments.iter().find(|arg| match arg {
             FunctionArg::Named { name, .. } => name.value == parameter,
@@ -67,7 +67,11 @@ pub(super) fn set_config(arguments: &[&FunctionArg], certain: bool) -> Effect {
         let positional = || arguments.get(position).filter(|arg| matches!(arg, FunctionArg::Unnamed(_)));
         argument(named.or_else(positional)?)
     };
-    let Some(name) = find(0, "setting_name").and_then(literal) else { return Effect::SetUnknown };
+    let written = find(0, "setting_name").and_then(|argument| match argument {
+        Expr::Identifier(column) if column.value == "name" => column_name,
+        argument => literal(argument),
+    });
+    let Some(name) = written else { return Effect::SetUnknown };
     let value = find(1, "new_value");
     let local = match find(2, "is_local") {
         Some(Expr::Value(value)) => matches!(value.value, Value::Boolean(true)),

@@ -210,6 +210,18 @@ fn set_config_wherever_it_stands() {
             by_function("a", text("b"), Scope::Session),
         ),
         ("SELECT set_config('a' || 'b', 'c', false)", Effect::SetUnknown),
+        ("SELECT set_config(name, 'x', false) FROM pg_settings", Effect::SetUnknown),
+        ("SELECT set_config(name, 'x', false) FROM pg_settings WHERE name <> 'a'", Effect::SetUnknown),
+        (
+            "SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings \
+             WHERE name = 'restrict_nonsystem_relation_kind'",
+            Effect::Set {
+                name: "restrict_nonsystem_relation_kind".to_owned(),
+                value: SettingValue::Unknown,
+                scope: Scope::Session,
+                by_function: true,
+            },
+        ),
         // It may run never or often.
         (
             "SELECT 1 FROM (SELECT set_config('a', 'b', true)) q",

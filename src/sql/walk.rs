@@ -27,6 +27,7 @@ pub(super) fn collect(statement: &Statement, source: &dyn Fn(&Expr) -> String) -
             _ => &[],
         },
         certain: top_select(statement).map_or(&[], |select| &select.projection),
+        column_name: column_name(statement),
         scopes: Vec::new(),
         targets: Vec::new(),
         understood: true,
@@ -74,6 +75,22 @@ fn top_select(statement: &Statement) -> Option<&Select> {
     plain.then_some(select)
 }
 
+/// What the column `name` of a whole `SELECT … FROM pg_settings WHERE name = '…'` can only be: pg_dump names a setting so that
+/// servers without it change nothing.
+fn column_name(statement: &Statement) -> Option<&str> {
+    let Statement::Query(query) = statement else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let [from] = select.from.as_slice() else { return None };
+    let TableFactor::Table { name: table, alias: None, .. } = &from.relation else { return None };
+    if query.with.is_some() || !from.joins.is_empty() || name(table).name != "pg_settings" {
+        return None;
+    }
+    match select.selection.as_ref().and_then(equals_literal) {
+        Some(("name", value)) => Some(value),
+        _ => None,
+    }
+}
+
 struct Walk<'s> {
     draft: Draft,
     source: &'s dyn Fn(&Expr) -> String,
@@ -81,6 +98,8 @@ struct Walk<'s> {
     ctes: &'s [Cte],
     /// Expressions that are computed exactly once.
     certain: &'s [SelectItem],
+    /// See [`column_name`].
+    column_name: Option<&'s str>,
     /// The WITH clauses around the place that the walk has come to.
     scopes: Vec<WithScope>,
     /// Names that are not reads: targets of writes, functions in FROM.
@@ -158,7 +177,7 @@ impl Walk<'_> {
                 }
                 _ => false,
             });
-            self.draft.effects.push(set_config(&arguments, certain));
+            self.draft.effects.push(set_config(&arguments, certain, self.column_name));
         }
         if built_in {
             match functions::advisory(name) {
@@ -478,7 +497,7 @@ impl Walk<'_> {
     fn table_function(&mut self, name: &ObjectName, arguments: &[&FunctionArg]) {
         let call = call(name, arguments);
         if call.name.name == "set_config" {
-            self.draft.effects.push(set_config(arguments, false));
+            self.draft.effects.push(set_config(arguments, false, None));
         }
         match functions::advisory(&call.name.name) {
             Some(Advisory::LockSession) => self.draft.effects.push(Effect::AdvisoryLock),

@@ -121,16 +121,13 @@ fn leaving(cx: &Context<'_>, effect: &Effect) -> Option<(String, &'static str)> 
             }
         },
         Effect::Reset(name) if is_access_mode(name) => Some((format!("RESET {name}"), "It may only be set to on.")),
-        // The session puts its own settings back after these, which it can only do between two query strings.
-        Effect::ResetAll | Effect::DiscardAll if cx.script.statements.len() > 1 => {
-            Some((format!("{} among other statements", cx.tag()), ALONE))
-        }
         // A function may have changed default_transaction_read_only; the session repairs that only between two query strings.
         Effect::Commit { .. } | Effect::Rollback { .. } if opaque_before(cx) => {
             Some((format!("{} in the same query string as a function that may do anything", cx.tag()), ALONE))
         }
         Effect::Commit { .. }
         | Effect::Rollback { .. }
+        // The session runs a text that has them step by step, and puts its own settings back after each.
         | Effect::ResetAll
         | Effect::DiscardAll
         | Effect::Set { .. }
