@@ -549,8 +549,7 @@ fn banner(judge: &Judge) -> Option<Report> {
         Some(limit) => format!("the session ends in {}", crate::config::format_duration(limit)),
         None => "the session has no time limit".to_owned(),
     };
-    let name = policy.tier.as_str().to_uppercase();
-    let banner = Report::notice(format!("{name} ({}): {access}, {limit}", policy.tier.colour()))
+    let banner = Report::notice(format!("{} ({}): {access}, {limit}", policy.tier, policy.tier.colour()))
         .detail("Every statement is recorded.");
     Some(if policy.reason == crate::config::ReasonRule::Required {
         banner.hint("Say why you are here: SET pgbelay.reason = 'INC-42'; SHOW pgbelay.limits tells the limits.")

@@ -1,6 +1,8 @@
 //! `classify` over the project's statement corpus, and over Postgres's regression suite where `PGBELAY_REGRESS` names a copy:
 //! a JSON Lines file with `sql`, `kind` (Postgres's node type) and `sqlparser_ok`.
 
+#![allow(clippy::unwrap_used, reason = "tests may fail loudly; clippy.toml reaches only #[test] functions")]
+
 use std::fs;
 
 use pgbelay::sql::{Boundedness, Kind, Script, Verb, classify};

@@ -63,6 +63,15 @@ fn json_has_a_line_a_statement_with_every_key() {
 }
 
 #[test]
+fn an_argument_is_one_query_string_and_a_script_is_not() {
+    let sql = "SELECT touch(1); COMMIT; SELECT touch(1)";
+    let arguments = ["--tier", "prod", "--role", "engineer", "--json"];
+    let together = explain(&[&arguments[..], &[sql]].concat(), "");
+    assert_eq!(rows(&together)[1]["rule"], "read-only-escape");
+    assert_eq!(explain(&arguments, sql).status.code(), Some(0));
+}
+
+#[test]
 fn a_confirmation_is_no_denial() {
     let output = explain(&["--tier", "stg", "--role", "engineer", "--json", "TRUNCATE email_drafts"], "");
     assert_eq!(output.status.code(), Some(0));
@@ -99,7 +108,8 @@ fn a_configuration_changes_the_policy_and_names_the_database() {
     let file = folder.path().join("pgbelay.toml");
     let text = "[listen]\naddress = \"127.0.0.1:6432\"\n[audit]\npath = \"audit.jsonl\"\n[databases.shop]\n\
                 default_tier = \"stg\"\nstg = { url = \"postgres://app@127.0.0.1/shop_stg\" }\n\
-                prod = { url = \"postgres://app@127.0.0.1/shop\" }\n[roles.service.prod]\ntruncate_drop = \"confirm\"\n";
+                prod = { url = \"postgres://app@127.0.0.1/shop\" }\n[users.worker]\nrole = \"service\"\n\
+                password_env = \"NOT_SET\"\n[roles.service.prod]\ntruncate_drop = \"confirm\"\n";
     std::fs::write(&file, text).unwrap();
     let config = file.to_str().unwrap();
     let judged = |database: &str, sql: &str| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::policy::{Judgement, SessionView, StaticCatalog, judge, qualified};
 use crate::sql::{self, Boundedness, Facts, Hazard, Kind, Script, Write};
 
 const AFTER_HELP: &str = "\
-Statements come from the argument, a file (-f) or standard input. psql's own lines (\\d, \\restrict) and COPY data are passed
-over. Each statement is judged as if sent alone, as psql does; functions that Postgres does not bring count as able to do
-anything, since no server is asked.
+An argument is judged as one query string, as psql -c sends it. In a file (-f) or on standard input each statement is judged as
+sent alone, as psql -f does; psql's own lines (\\d, \\restrict) and COPY data are passed over. Functions that Postgres does not
+bring count as able to do anything, since no server is asked.
 
 Examples:
   pgbelay explain --tier prod --role service 'DELETE FROM email_drafts WHERE 1=1'
@@ -99,7 +99,7 @@ enum Error {
 
 fn explain(args: &Args) -> Result<Outcome, Error> {
     let setting = Setting::of(args)?;
-    let text = read(args)?;
+    let source = Source::of(args)?;
     let reason = match (&args.reason, args.no_reason) {
         (Some(given), _) => Some(given.as_str()),
         (None, true) => None,
@@ -113,24 +113,33 @@ fn explain(args: &Args) -> Result<Outcome, Error> {
     };
     let mut out = io::stdout().lock();
     let mut tally = Tally::default();
-    let mut psql = PsqlScript::new(&text);
-    while let Some(piece) = psql.next_statement() {
-        let script = sql::classify(piece);
-        if takes_data(&script) {
-            psql.skip_copy_data();
-        }
-        for (facts, judgement) in script.statements.iter().zip(judge(&script, &setting.policy, &view)) {
-            let row = Row::new(piece, facts, &judgement);
+    let mut explain_text = |text: &str, script: &Script| -> Result<(), Error> {
+        for (facts, judgement) in script.statements.iter().zip(judge(script, &setting.policy, &view)) {
+            let row = Row::new(text, facts, &judgement);
             tally.count(row.verdict);
             let shown = if args.json { json_line(&row)? } else { row.for_people() };
             out.write_all(shown.as_bytes())?;
         }
+        Ok(())
+    };
+    match &source {
+        Source::QueryString(text) => explain_text(text, &sql::classify(text))?,
+        Source::PsqlScript(text) => {
+            let mut psql = PsqlScript::new(text);
+            while let Some(statement) = psql.next_statement() {
+                let script = sql::classify(statement);
+                if takes_data(&script) {
+                    psql.skip_copy_data();
+                }
+                explain_text(statement, &script)?;
+            }
+            for command in psql.unjudged() {
+                eprintln!("pgbelay explain: note: what psql runs for \"{command}\" was not judged");
+            }
+        }
     }
     if !args.json {
         writeln!(out, "{tally} ({} on {})", setting.policy.role, setting.policy.tier)?;
-    }
-    for command in psql.unjudged() {
-        eprintln!("pgbelay explain: note: what psql runs for \"{command}\" was not judged");
     }
     Ok(if tally.denied() == 0 { Outcome::NoneDenied } else { Outcome::SomeDenied })
 }
@@ -164,21 +173,29 @@ impl Setting {
     }
 }
 
-fn read(args: &Args) -> Result<String, Error> {
-    if let Some(sql) = &args.sql {
-        return Ok(sql.clone());
-    }
-    if let Some(path) = &args.file {
-        let what = path.display().to_string();
-        return std::fs::read_to_string(path).map_err(|source| Error::Read { what, source });
-    }
-    if io::stdin().is_terminal() {
-        return Err(Error::NoStatement);
-    }
-    let mut text = String::new();
-    match io::stdin().read_to_string(&mut text) {
-        Ok(_) => Ok(text),
-        Err(source) => Err(Error::Read { what: "standard input".to_owned(), source }),
+/// Where the statements come from, and so how they would be sent.
+#[derive(Debug)]
+enum Source {
+    /// All in one Query message.
+    QueryString(String),
+    /// One after the other.
+    PsqlScript(String),
+}
+
+impl Source {
+    fn of(args: &Args) -> Result<Self, Error> {
+        if let Some(sql) = &args.sql {
+            return Ok(Self::QueryString(sql.clone()));
+        }
+        if let Some(path) = &args.file {
+            let text = std::fs::read_to_string(path);
+            return text.map(Self::PsqlScript).map_err(|e| Error::Read { what: path.display().to_string(), source: e });
+        }
+        if io::stdin().is_terminal() {
+            return Err(Error::NoStatement);
+        }
+        let text = io::read_to_string(io::stdin());
+        text.map(Self::PsqlScript).map_err(|e| Error::Read { what: "standard input".to_owned(), source: e })
     }
 }
 

@@ -17,6 +17,7 @@ use super::stepwise::Stepwise;
 use crate::audit::{Event, Record, SessionContext};
 use crate::guard::{Judge, Judged};
 use crate::policy::sqlstate;
+use crate::sql::Class;
 use crate::upstream::{Link, Parameters, Settings, Statements};
 use crate::wire::{
     BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header, put_bare, put_ready,
@@ -73,7 +74,7 @@ pub(super) struct Core {
     /// Statements that ended, for metrics.
     pub(super) finished: Vec<(Arc<Judged>, std::time::Duration)>,
     /// Refusals for metrics: class, rule, verdict.
-    pub(super) denied: Vec<(crate::sql::Class, &'static str, &'static str)>,
+    pub(super) denied: Vec<(Class, &'static str, &'static str)>,
     /// The statement in flight is to be cancelled upstream.
     pub(super) wants_cancel: bool,
     /// The connection's state is in doubt: it must be closed.
@@ -125,7 +126,6 @@ impl Core {
         reason: Option<Arc<str>>,
     ) -> Self {
         Self {
-            judge,
             context,
             statements,
             out: BytesMut::new(),
@@ -134,7 +134,8 @@ impl Core {
             denied: vec![],
             wants_cancel: false,
             drop_lease: false,
-            state: SessionState::new(initial),
+            state: SessionState::new(judge.forced.clone(), initial),
+            judge,
             replies: VecDeque::new(),
             told,
             reason,
@@ -176,7 +177,7 @@ impl Core {
             if self.pass(input, link.as_deref_mut()) {
                 return Step::NeedInput;
             }
-            if self.stepwise.is_some() {
+            if self.stepwise.is_some() && !self.is_copying_in {
                 if !self.replies.is_empty() {
                     return Step::AwaitReplies;
                 }
@@ -224,6 +225,8 @@ impl Core {
                 input.advance(header.size);
                 Progress::Consumed
             }
+            // What was sent before it is done first, as by a server that reads one message after the other.
+            b'X' if !self.is_idle() => self.await_replies(link),
             b'X' => Progress::Stop(Step::End),
             _ if self.is_copying_in => Progress::Stop(
                 self.fatal(
@@ -299,6 +302,8 @@ impl Core {
         self.passing = Passing::Forward(header.size - held);
         if header.tag != b'd' {
             self.is_copying_in = false;
+            // The server ignored any Flush while it read COPY data.
+            self.is_unflushed = self.is_unsynced;
         }
         Progress::Consumed
     }
@@ -416,6 +421,16 @@ impl Core {
     /// Whether nothing is in flight: the client is waited for.
     pub(super) fn is_idle(&self) -> bool {
         self.replies.is_empty() && self.stepwise.is_none()
+    }
+
+    /// Whether all that is in flight is a read.
+    pub(super) fn is_reading(&mut self) -> bool {
+        let is_read = |run: &mut Run| {
+            run.judged.permit().is_some_and(|p| !p.guards.opaque)
+                && run.judged.script.statements.iter().all(|f| f.class == Class::Read && f.writes.is_empty())
+        };
+        let mut runs = self.replies.iter_mut().filter_map(Expect::run).peekable();
+        runs.peek().is_some() && runs.all(is_read)
     }
 
     /// Ends the session with an error.

@@ -65,6 +65,7 @@ pub async fn run(session: Session) {
         limits: Limits::new(Instant::now()),
         input: BytesMut::new(),
         lease: None,
+        is_client_gone: false,
         pinned: vec![],
         started: Instant::now(),
         server,
@@ -86,6 +87,8 @@ struct Driver {
     limits: Limits,
     input: BytesMut,
     lease: Option<Lease>,
+    /// The client closed its side: what it sent is still done, as Postgres does, but nobody reads the answers.
+    is_client_gone: bool,
     /// Pins as the metrics know them.
     pinned: Vec<&'static str>,
     started: Instant,
@@ -135,6 +138,9 @@ impl Driver {
                     self.record_intent(*record).await;
                     continue;
                 }
+                Step::NeedInput if self.is_client_gone && (self.core.is_idle() || self.core.is_copying_in) => {
+                    return "connection lost";
+                }
                 Step::NeedInput | Step::AwaitReplies => {
                     self.release_if_done();
                     self.wait(WaitFor::Traffic).await
@@ -174,11 +180,14 @@ impl Driver {
                 self.lost("The server closed the connection.")
             }
             Wake::ClientGone => {
-                if self.lease.is_some() && !self.core.is_idle() {
-                    // Nobody waits for the answer any more.
+                if self.core.is_reading() {
+                    // Nobody waits for the rows any more.
                     self.cancel();
+                    return Some("connection lost");
                 }
-                Some("connection lost")
+                self.is_client_gone = true;
+                self.core.out.clear();
+                None
             }
             Wake::Control => self.control(),
         }
@@ -190,10 +199,13 @@ impl Driver {
         let pool = Arc::clone(&self.target.pool);
         let mut checkout = pin!(pool.checkout());
         let checked_out = loop {
-            if !self.core.out.is_empty() && self.client.write_all_buf(&mut self.core.out).await.is_err() {
+            if !self.core.out.is_empty()
+                && !self.is_client_gone
+                && self.client.write_all_buf(&mut self.core.out).await.is_err()
+            {
                 return Err("connection lost");
             }
-            let may_read = self.input.len() < READ_AHEAD;
+            let may_read = self.input.len() < READ_AHEAD && !self.is_client_gone;
             tokio::select! {
                 biased;
                 checked_out = &mut checkout => break checked_out,
@@ -204,6 +216,7 @@ impl Driver {
                 }
                 read = self.client.read_buf(&mut self.input), if may_read => {
                     if !matches!(read, Ok(n) if n > 0) {
+                        // Nothing of the statement was sent, so nothing is lost.
                         return Err("connection lost");
                     }
                 }
@@ -340,7 +353,7 @@ impl Driver {
 
     fn idle_too_long(&mut self) -> Option<&'static str> {
         self.target.metrics.limit(Limit::IdleInTransaction);
-        self.record_limit("the transaction was idle for too long");
+        self.record_limit(sqlstate::IDLE_IN_TRANSACTION, "the transaction was idle for too long");
         self.core.fatal(
             Report::fatal(sqlstate::IDLE_IN_TRANSACTION, "terminating connection due to idle-in-transaction timeout")
                 .hint("SHOW pgbelay.limits tells the limits of the tier."),
@@ -384,7 +397,7 @@ impl Driver {
             }
             Due::SessionEnd => {
                 self.target.metrics.limit(Limit::SessionTime);
-                self.record_limit("the session reached its limit");
+                self.record_limit(sqlstate::SESSION_LIMIT, "the session reached its limit");
                 if !self.core.is_idle() {
                     self.cancel();
                 }
@@ -397,7 +410,7 @@ impl Driver {
             }
             Due::CancelStatement => {
                 self.target.metrics.limit(Limit::StatementTime);
-                self.record_limit("the statement ran too long");
+                self.record_limit(sqlstate::QUERY_CANCELED, "the statement ran too long");
                 self.cancel();
                 None
             }
@@ -452,8 +465,9 @@ impl Driver {
         }
     }
 
-    fn record_limit(&mut self, message: &str) {
+    fn record_limit(&mut self, code: &str, message: &str) {
         let record = Record {
+            sqlstate: Some(code.to_owned()),
             message: Some(message.to_owned()),
             reason: self.core.reason.clone(),
             ..Record::of(Event::Limit, &self.core.context)
@@ -496,7 +510,9 @@ impl Driver {
             if notified.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Wake::Control);
             }
-            if poll_send(&mut self.client, &mut self.core.out, cx).is_err() {
+            if self.is_client_gone {
+                self.core.out.clear();
+            } else if poll_send(&mut self.client, &mut self.core.out, cx).is_err() {
                 return Poll::Ready(Wake::ClientGone);
             }
             if let Some(lease) = &mut self.lease {
@@ -517,7 +533,11 @@ impl Driver {
             if until == WaitFor::Flush && self.core.out.len() <= HIGH_WATER / 2 && outbox <= HIGH_WATER / 2 {
                 return Poll::Ready(Wake::Flushed);
             }
-            if until == WaitFor::Traffic && outbox < HIGH_WATER && self.input.len() < read_ahead(&self.input) {
+            if !self.is_client_gone
+                && until == WaitFor::Traffic
+                && outbox < HIGH_WATER
+                && self.input.len() < read_ahead(&self.input)
+            {
                 match poll_receive(&mut self.client, &mut self.input, cx) {
                     Poll::Ready(Ok(n)) if n > 0 => return Poll::Ready(Wake::Client),
                     Poll::Ready(_) => return Poll::Ready(Wake::ClientGone),

@@ -34,6 +34,8 @@ pub(super) struct Prepared {
 pub(super) struct Portal {
     prepared: Prepared,
     parameters: Option<Vec<Option<String>>>,
+    /// Rows that were fetched from it so far.
+    pub(super) returned: u64,
 }
 
 impl Core {
@@ -76,13 +78,16 @@ impl Core {
             if parse.name.is_empty() {
                 put_parse("", parse.sql.as_bytes(), parse.types, &mut link.outbox);
                 link.prepared.unnamed = Some(statement.id);
-                self.expect_extended(Expect::Parse(None), link);
+                self.expect_extended(Expect::Parse { statement: None, name: "".into() }, link);
             } else if link.prepared.has(&statement) {
                 self.answer(put_parse_complete);
             } else {
                 self.make_room(&statement, link);
                 put_parse(&statement.name, parse.sql.as_bytes(), parse.types, &mut link.outbox);
-                self.expect_extended(Expect::Parse(Some(Arc::clone(&statement))), link);
+                self.expect_extended(
+                    Expect::Parse { statement: Some(Arc::clone(&statement)), name: parse.name.into() },
+                    link,
+                );
             }
         }
         self.prepared.insert(parse.name.into(), prepared);
@@ -126,7 +131,7 @@ impl Core {
             link.outbox.extend_from_slice(bind.rest);
             self.expect_extended(Expect::Bind, link);
         }
-        self.portals.insert(bind.portal.into(), Portal { prepared, parameters });
+        self.portals.insert(bind.portal.into(), Portal { prepared, parameters, returned: 0 });
         Progress::Consumed
     }
 
@@ -206,7 +211,7 @@ impl Core {
             self.is_executing = false;
             return Progress::Consumed;
         }
-        let parameters = portal.parameters.clone();
+        let (parameters, returned) = (portal.parameters.clone(), portal.returned);
         let Some(link) = link else {
             // A portal lives no longer than its transaction, which holds the connection.
             return self.refuse_extended(&no_portal(name), None);
@@ -218,6 +223,8 @@ impl Core {
         }
         let mut run = Run::new(Arc::clone(&judged), self.next_number(), self.reason.clone());
         run.parameters = parameters;
+        run.returned = returned;
+        run.portal = name.into();
         match self.require_intent(&run) {
             Ok(()) => {}
             Err(IntentGate::Ask(record)) => return Progress::Stop(Step::NeedIntent(record)),
@@ -370,7 +377,7 @@ impl Core {
     fn has_settings_in_flight(&self) -> bool {
         self.replies.iter().any(|expected| match expected {
             Expect::Execute(run) => run.effects().iter().any(|effect| !matches!(effect, Effect::Show(_))),
-            Expect::Own(Own::Settings) => true,
+            Expect::Own(Own::Settings | Own::Doubt) => true,
             _ => false,
         })
     }

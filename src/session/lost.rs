@@ -59,7 +59,7 @@ impl Core {
                 Expect::Answer(bytes) if !has_failed => self.out.extend_from_slice(&bytes),
                 Expect::Answer(_) => {}
                 // The message that waited for its settings is looked at again.
-                Expect::Own(Own::Settings) => {}
+                Expect::Own(Own::Settings | Own::Doubt) => {}
                 Expect::Sync => {
                     if !has_failed {
                         report.write(&mut self.out);

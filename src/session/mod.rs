@@ -3,6 +3,7 @@
 mod confirm;
 mod control;
 mod core;
+mod doubt;
 mod driver;
 mod extended;
 mod limits;

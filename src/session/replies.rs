@@ -17,8 +17,13 @@ pub(super) enum Expect {
     Step(Box<Run>),
     /// A step sent through the extended protocol because it was not understood; answered as if it were a simple query.
     SingleStep(Box<Run>),
-    /// ParseComplete of a client's Parse; holds the statement if it is named upstream.
-    Parse(Option<Arc<Statement>>),
+    /// ParseComplete of a client's Parse.
+    Parse {
+        /// The statement, if it is named upstream.
+        statement: Option<Arc<Statement>>,
+        /// The client's name for it.
+        name: Box<str>,
+    },
     /// BindComplete.
     Bind,
     /// RowDescription or NoData, after a ParameterDescription for statements.
@@ -46,6 +51,8 @@ pub(super) enum Own {
     Commit,
     /// ROLLBACK after a step that failed, or that the guard stopped.
     Rollback,
+    /// Settings and pins that the server is asked for.
+    Doubt,
     /// Savepoint handling around a single statement.
     Savepoint,
     /// A query that fails, so that the server's transaction fails as the client's does (DESIGN §5).
@@ -64,11 +71,17 @@ impl Expect {
         match self {
             Expect::Query(_) | Expect::Step(_) => true,
             Expect::Own(own) => match own {
-                Own::Settings | Own::Begin | Own::Commit | Own::Rollback | Own::Savepoint | Own::FailQuery => true,
+                Own::Settings
+                | Own::Begin
+                | Own::Commit
+                | Own::Rollback
+                | Own::Savepoint
+                | Own::Doubt
+                | Own::FailQuery => true,
                 Own::FailParse(_) | Own::Parse(_) | Own::Close => false,
             },
             Expect::SingleStep(_)
-            | Expect::Parse(_)
+            | Expect::Parse { .. }
             | Expect::Bind
             | Expect::Describe
             | Expect::Execute(_)
@@ -82,7 +95,7 @@ impl Expect {
     pub(super) fn run(&mut self) -> Option<&mut Run> {
         match self {
             Expect::Query(run) | Expect::Step(run) | Expect::SingleStep(run) | Expect::Execute(run) => Some(run),
-            Expect::Parse(_)
+            Expect::Parse { .. }
             | Expect::Bind
             | Expect::Describe
             | Expect::Close

@@ -28,6 +28,8 @@ pub(super) struct Run {
     pub(super) is_cut_off: bool,
     /// Bound parameters, where the policy records them.
     pub(super) parameters: Option<Vec<Option<String>>>,
+    /// The portal it fetches from.
+    pub(super) portal: Box<str>,
     /// The reason given when it was sent.
     pub(super) reason: Option<Arc<str>>,
 }
@@ -45,6 +47,7 @@ impl Run {
             sqlstate: None,
             is_cut_off: false,
             parameters: None,
+            portal: Box::default(),
             reason,
         }
     }

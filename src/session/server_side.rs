@@ -5,7 +5,6 @@ use bytes::{Buf, BytesMut};
 use super::core::{Core, HIGH_WATER};
 use super::replies::{Expect, Own};
 use super::run::Run;
-use super::state::Pin;
 use crate::audit::{Event, Record};
 use crate::policy::sqlstate;
 use crate::upstream::{Applied, Link, Statement};
@@ -190,7 +189,7 @@ impl Core {
     /// A message that is one whole answer, or a piece of one, and changes nothing.
     fn take_piece(&mut self, tag: u8, message: &[u8]) -> Result<(), Broken> {
         let ends = match (self.replies.front(), tag) {
-            (Some(Expect::Parse(_)), b'1') | (Some(Expect::Bind), b'2') | (Some(Expect::Close), b'3') => true,
+            (Some(Expect::Parse { .. }), b'1') | (Some(Expect::Bind), b'2') | (Some(Expect::Close), b'3') => true,
             (Some(Expect::Describe), b'T' | b'n') => true,
             (Some(Expect::Own(Own::Parse(_))), b'1') | (Some(Expect::Own(Own::Close)), b'3') => true,
             (Some(Expect::Describe), b't') => false,
@@ -201,12 +200,16 @@ impl Core {
                 b'T' | b'D' | b'd' | b'c' | b'H' | b'W',
             ) => false,
             // Rows of the proxy's own queries.
-            (Some(Expect::Own(Own::Settings)), b'T' | b'D') => return Ok(()),
+            (Some(Expect::Own(Own::Settings)), b'T' | b'D') | (Some(Expect::Own(Own::Doubt)), b'T') => return Ok(()),
+            (Some(Expect::Own(Own::Doubt)), b'D') => {
+                self.state.doubt.learn(&message[HEADER..]);
+                return Ok(());
+            }
             _ => return Err(self.unexpected(tag)),
         };
         self.pass_reply(message);
         if ends
-            && let Some(Expect::Parse(Some(statement)) | Expect::Own(Own::Parse(Some(statement)))) =
+            && let Some(Expect::Parse { statement: Some(statement), .. } | Expect::Own(Own::Parse(Some(statement)))) =
                 self.replies.pop_front()
         {
             statement.set_valid(true);
@@ -276,8 +279,10 @@ impl Core {
                     None if run.is_cut_off => {
                         // The cancel came too late, but the client was told of an error: what follows must not run.
                         self.is_muted = true;
-                        self.is_skipping = true;
-                        self.fail_batch(None, link);
+                        if !self.replies.iter().any(|e| matches!(e, Expect::Sync)) {
+                            self.is_skipping = true;
+                            self.fail_batch(None, link);
+                        }
                     }
                     None if hidden => {}
                     None => self.out.extend_from_slice(message),
@@ -287,7 +292,12 @@ impl Core {
                 return Ok(());
             }
             Some(
-                Expect::Parse(_) | Expect::Bind | Expect::Describe | Expect::Close | Expect::Sync | Expect::Answer(_),
+                Expect::Parse { .. }
+                | Expect::Bind
+                | Expect::Describe
+                | Expect::Close
+                | Expect::Sync
+                | Expect::Answer(_),
             )
             | None => {
                 if let Some(front) = front {
@@ -307,7 +317,7 @@ impl Core {
     fn complete(&mut self, run: &mut Run, tag: &[u8], link: &mut Link) {
         self.state.completed(run.effects(), tag, link);
         if run.step().is_some_and(|step| step.leaves_state) {
-            self.state.pins.add(Pin::Opaque);
+            self.state.doubt.everything();
         }
         if run
             .effects()
@@ -352,6 +362,9 @@ impl Core {
             Some(Expect::Execute(_)) => {
                 self.pass_reply(message);
                 if let Some(Expect::Execute(mut run)) = self.replies.pop_front() {
+                    if let Some(portal) = self.portals.get_mut(&run.portal) {
+                        portal.returned = run.returned;
+                    }
                     self.finish(&mut run);
                 }
                 Ok(())
@@ -414,6 +427,8 @@ impl Core {
                     link.applied = Applied::Unknown;
                     self.drop_lease = true;
                 }
+                // Without an answer everything that may be there counts as there.
+                Own::Doubt => self.state.doubt.unanswered(),
                 Own::Begin | Own::Savepoint => self.refusal = Some(own_failed(body)),
                 Own::Commit | Own::Rollback => {
                     // What the client was to hear of success is not true.
@@ -432,8 +447,9 @@ impl Core {
                 }
                 Own::Close => self.out.extend_from_slice(message),
             },
-            Expect::Parse(statement) => {
+            Expect::Parse { statement, name } => {
                 forget(statement.as_deref(), link);
+                self.prepared.remove(name);
                 self.pass_reply(message);
             }
             Expect::Bind | Expect::Describe | Expect::Close => self.pass_reply(message),
@@ -463,10 +479,11 @@ impl Core {
                     self.finish(&mut run);
                 }
                 // A statement that was to be parsed is not.
-                Expect::Parse(Some(statement)) | Expect::Own(Own::Parse(Some(statement))) => {
-                    link.prepared.remove(statement.id);
+                Expect::Parse { statement, name } => {
+                    forget(statement.as_deref(), link);
+                    self.prepared.remove(&name);
                 }
-                Expect::Parse(None) | Expect::Own(Own::Parse(None)) => link.prepared.unnamed = None,
+                Expect::Own(Own::Parse(statement)) => forget(statement.as_deref(), link),
                 Expect::Query(_)
                 | Expect::Step(_)
                 | Expect::SingleStep(_)
@@ -504,7 +521,7 @@ impl Core {
                 put_ready(now, &mut self.out);
             }
             Expect::Own(own) => {
-                let is_settings = matches!(own, Own::Settings);
+                let (is_settings, is_doubt) = (matches!(own, Own::Settings), matches!(own, Own::Doubt));
                 if !Expect::Own(own).is_simple() {
                     return Err(self.unexpected(b'Z'));
                 }
@@ -516,6 +533,9 @@ impl Core {
                     }
                     self.tell_parameters(link);
                 }
+                if is_doubt {
+                    self.state.resolve(link);
+                }
             }
             front => {
                 self.replies.push_front(front);
@@ -525,6 +545,13 @@ impl Core {
         if now == TransactionState::Idle {
             // Portals end with their transaction.
             self.portals.clear();
+        }
+        if now == TransactionState::Idle
+            && self.stepwise.is_none()
+            && self.replies.is_empty()
+            && let Some(question) = self.state.doubt.question()
+        {
+            self.send_own(&question, Own::Doubt, link);
         }
         link.in_sync = !self.replies.iter().any(|e| !matches!(e, Expect::Answer(_))) && !self.is_unsynced;
         Ok(())

@@ -25,6 +25,9 @@ impl Core {
             return self.refuse_query(&report, link);
         }
         let judged = self.judge_text(text);
+        // A simple query ends the unnamed statement and portal (Postgres documentation, "Extended Query").
+        self.prepared.remove("");
+        self.portals.remove("");
         match &judged.route {
             Route::Refuse(denial) | Route::Confirm(denial) => {
                 let report = self.denied(&judged, denial);

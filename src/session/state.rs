@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::doubt::Doubt;
 use crate::sql::{Effect, Scope, SettingValue};
 use crate::upstream::{Applied, Link, Settings, difference};
 use crate::wire::TransactionState;
@@ -11,6 +12,8 @@ use crate::wire::TransactionState;
 pub(super) struct SessionState {
     /// What a RESET returns to: the policy's settings and those of the start-up message.
     initial: Settings,
+    /// What the policy forces.
+    forced: Settings,
     /// What the session has set now.
     pub(super) wanted: Settings,
     /// As told by the last ReadyForQuery the client saw or will see.
@@ -18,6 +21,8 @@ pub(super) struct SessionState {
     /// The transaction block was lost with its connection: only its end can be answered.
     pub(super) is_orphaned: bool,
     pub(super) pins: Pins,
+    /// What the server has to be asked once the transaction has ended.
+    pub(super) doubt: Doubt,
     /// State at the last transaction boundary.
     boundary: Option<(Settings, Applied)>,
     savepoints: Vec<(String, Settings, Applied)>,
@@ -26,13 +31,15 @@ pub(super) struct SessionState {
 }
 
 impl SessionState {
-    pub(super) fn new(initial: Settings) -> Self {
+    pub(super) fn new(forced: Settings, initial: Settings) -> Self {
         Self {
             wanted: initial.clone(),
             initial,
+            forced,
             transaction: TransactionState::Idle,
             is_orphaned: false,
             pins: Pins::default(),
+            doubt: Doubt::default(),
             boundary: None,
             savepoints: vec![],
             has_failed: false,
@@ -45,6 +52,7 @@ impl SessionState {
             let without = old.iter().fold(settings.clone(), |all, (name, _)| all.without(name));
             *settings = without.overlaid(new);
         }
+        self.forced = new.clone();
     }
 
     /// A connection was checked out, or a transaction ended on it: a later ROLLBACK returns to here.
@@ -93,7 +101,16 @@ impl SessionState {
             self.wanted = wanted;
         }
         self.savepoints.clear();
+        self.doubt.clear();
         self.has_failed = false;
+    }
+
+    /// Something that cannot move has been made. Inside a block it may be gone with the block: the server is asked at its end.
+    fn pin(&mut self, pin: Pin) {
+        if self.transaction != TransactionState::Idle {
+            self.doubt.pins();
+        }
+        self.pins.add(pin);
     }
 
     fn roll_back(&mut self, link: &mut Link) {
@@ -108,9 +125,13 @@ impl SessionState {
             Effect::Set { scope: Scope::Transaction, .. } => {}
             Effect::Set { name, value: SettingValue::Text(value), .. } => self.set(name, value, link),
             Effect::Set { name, value: SettingValue::Default, .. } | Effect::Reset(name) => self.reset(name, link),
-            Effect::Set { value: SettingValue::Unknown, .. }
-            | Effect::SetUnknown
-            | Effect::SetSessionCharacteristics(_) => self.pins.add(Pin::Settings),
+            Effect::Set { name, value: SettingValue::Unknown, .. } => self.doubt.setting(name),
+            Effect::SetUnknown => self.doubt.everything(),
+            Effect::SetSessionCharacteristics(_) => {
+                for kind in ["isolation", "read_only", "deferrable"] {
+                    self.doubt.setting(&format!("default_transaction_{kind}"));
+                }
+            }
             Effect::ResetAll => {
                 // RESET ALL leaves the role as it is.
                 self.wanted = self.initial.overlaid(&identity_of(&self.wanted));
@@ -140,10 +161,10 @@ impl SessionState {
                     self.savepoints.truncate(at);
                 }
             }
-            Effect::TempObject => self.pins.add(Pin::TemporaryObject),
-            Effect::Listen => self.pins.add(Pin::Listen),
+            Effect::TempObject => self.pin(Pin::TemporaryObject),
+            Effect::Listen => self.pin(Pin::Listen),
             Effect::Unlisten(None) => self.pins.remove(&Pin::Listen),
-            Effect::HoldCursor(name) => self.pins.add(Pin::HoldCursor(name.clone())),
+            Effect::HoldCursor(name) => self.pin(Pin::HoldCursor(name.clone())),
             Effect::CloseCursor(Some(name)) => self.pins.remove(&Pin::HoldCursor(name.clone())),
             Effect::CloseCursor(None) => self.pins.retain(|pin| !matches!(pin, Pin::HoldCursor(_))),
             Effect::Prepare(name) => self.pins.add(Pin::SqlPrepare(name.clone())),
@@ -152,11 +173,11 @@ impl SessionState {
                 link.prepared.clear();
                 self.pins.retain(|pin| !matches!(pin, Pin::SqlPrepare(_)));
             }
-            Effect::AdvisoryLock => self.pins.add(Pin::AdvisoryLock),
+            Effect::AdvisoryLock => self.pin(Pin::AdvisoryLock),
             Effect::AdvisoryUnlockAll => self.pins.remove(&Pin::AdvisoryLock),
             Effect::Load => self.pins.add(Pin::Load),
-            // One of perhaps several locks or channels: which are left is not known, so the pin stays.
-            Effect::AdvisoryUnlock | Effect::Unlisten(Some(_)) => {}
+            // One of perhaps several locks or channels: the server is asked what is left.
+            Effect::AdvisoryUnlock | Effect::Unlisten(Some(_)) => self.doubt.pins(),
             // The transaction's state is read off ReadyForQuery and the command tag.
             Effect::Begin(_)
             | Effect::Commit { .. }
@@ -198,6 +219,20 @@ impl SessionState {
         }
     }
 
+    pub(super) fn initial(&self) -> Settings {
+        self.initial.clone()
+    }
+
+    /// What was set by a function must not loosen what the policy forces.
+    pub(super) fn force(&mut self) {
+        self.wanted = self.wanted.overlaid(&self.forced);
+    }
+
+    /// The server told the value of a setting.
+    pub(super) fn learn_setting(&mut self, name: &str, value: &str, link: &mut Link) {
+        self.set(name, value, link);
+    }
+
     /// The proxy itself decides a setting; it is applied before the next statement.
     pub(super) fn decide_setting(&mut self, name: &str, value: &str) {
         self.wanted = self.wanted.with(name, value);
@@ -221,10 +256,6 @@ pub(super) enum Pin {
     HoldCursor(String),
     SqlPrepare(String),
     Load,
-    /// A setting whose value cannot be read off the statement.
-    Settings,
-    /// A function or block ran that may have left anything.
-    Opaque,
 }
 
 impl Pin {
@@ -237,8 +268,6 @@ impl Pin {
             Pin::HoldCursor(_) => "with hold cursor",
             Pin::SqlPrepare(_) => "prepared statement",
             Pin::Load => "load",
-            Pin::Settings => "settings",
-            Pin::Opaque => "function",
         }
     }
 }
@@ -260,12 +289,28 @@ impl Pins {
         self.0.remove(pin);
     }
 
-    fn retain(&mut self, keep: impl Fn(&Pin) -> bool) {
+    pub(super) fn retain(&mut self, keep: impl Fn(&Pin) -> bool) {
         self.0.retain(keep);
     }
 
     pub(super) fn clear(&mut self) {
         self.0.clear();
+    }
+
+    /// The server says that there is state of this kind.
+    pub(super) fn ensure(&mut self, kind: &str) {
+        if self.0.iter().any(|pin| pin.as_str() == kind) {
+            return;
+        }
+        // What it is called is not known; it goes when the server says that none is left.
+        let unnamed = [
+            Pin::TemporaryObject,
+            Pin::Listen,
+            Pin::AdvisoryLock,
+            Pin::HoldCursor(String::new()),
+            Pin::SqlPrepare(String::new()),
+        ];
+        self.0.extend(unnamed.into_iter().find(|pin| pin.as_str() == kind));
     }
 
     /// The reasons, once each, for people.

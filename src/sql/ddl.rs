@@ -127,14 +127,7 @@ pub(super) fn create(reader: &mut Reader<'_, '_>) -> Option<Draft> {
             routine::create(reader.rest(), &mut draft);
         }
         "RULE" => routine::rule(reader, &mut draft),
-        "INDEX" | "TRIGGER" | "POLICY" | "STATISTICS" => {
-            if reader.until(&["on"]).is_some() {
-                reader.eat(&["only"]);
-                if in_pg_temp(reader.rest()) {
-                    draft.kind = Kind::TempDdl;
-                }
-            }
-        }
+        "INDEX" | "TRIGGER" | "POLICY" | "STATISTICS" if is_on_pg_temp(reader) => draft.kind = Kind::TempDdl,
         "LANGUAGE" => {
             reader.eat(&["if", "not", "exists"]);
             if reader.ident().is_none_or(|name| !is_trusted(name)) {
@@ -291,6 +284,13 @@ fn in_pg_temp(tokens: &[Token<'_>]) -> bool {
         [schema, dot, ..] => schema.ident() == Some("pg_temp") && dot.kind == TokenKind::Dot,
         _ => false,
     }
+}
+
+/// Whether what is made belongs to a table in the session's temporary schema.
+fn is_on_pg_temp(reader: &mut Reader<'_, '_>) -> bool {
+    let on = reader.until(&["on"]).is_some();
+    reader.eat(&["only"]);
+    on && in_pg_temp(reader.rest())
 }
 
 /// Whether all the names that come next are in the session's temporary schema, and nothing else goes with them.

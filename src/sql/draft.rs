@@ -48,10 +48,9 @@ impl Draft {
         }
     }
 
+    /// Adds a table that is read; it may be there already.
     pub(super) fn add_read(&mut self, name: Name) {
-        if !self.reads.contains(&name) {
-            self.reads.push(name);
-        }
+        self.reads.push(name);
     }
 
     /// Takes over what another statement inside this one does when this one runs.
@@ -60,9 +59,7 @@ impl Draft {
         self.functions.extend(inner.functions);
         self.effects.extend(inner.effects);
         self.locks.extend(inner.locks);
-        for read in inner.reads {
-            self.add_read(read);
-        }
+        self.reads.extend(inner.reads);
         for hazard in inner.hazards {
             self.add_hazard(hazard);
         }
@@ -87,7 +84,7 @@ impl Draft {
                 Calls::Dangerous => functions::category(schema.as_deref(), name).is_some(),
             };
             let known = |call: &Call| call.name.name == *name && call.name.schema == schema;
-            if wanted && !self.functions.iter().any(known) {
+            if wanted && !self.functions.iter().take(MOST_COMPARED).any(known) {
                 let (arity, literals) = arguments(&tokens[i + 2..]);
                 self.functions.push(Call { name: Name { schema, name: name.to_string() }, arity, literals });
             }
@@ -104,12 +101,15 @@ pub(super) enum Calls {
     Dangerous,
 }
 
+/// How many functions, or tokens of an argument list, are looked at: no input may make reading take quadratic time.
+const MOST_COMPARED: usize = 256;
+
 /// Number of arguments up to the closing parenthesis, and those of them that are string literals.
 fn arguments(tokens: &[Token<'_>]) -> (usize, Vec<Option<String>>) {
     let mut depth = 0usize;
     let mut literals = Vec::new();
     let mut argument: Vec<&Token<'_>> = Vec::new();
-    for token in tokens {
+    for token in tokens.iter().take(MOST_COMPARED) {
         match token.kind {
             TokenKind::RParen | TokenKind::RBracket if depth == 0 => break,
             TokenKind::LParen | TokenKind::LBracket => depth += 1,

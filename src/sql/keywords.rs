@@ -180,6 +180,14 @@ pub(super) fn is_grammar(word: &str) -> bool {
     [RESERVED, GRAMMAR].iter().any(|list| list.binary_search(&word).is_ok())
 }
 
+/// Whether a word cannot be a name without quotes. Those that stand for values (CURRENT_DATE, DEFAULT …) are left out.
+pub(super) fn is_reserved(word: &str) -> bool {
+    let value = word.starts_with("current_") || word.starts_with("local");
+    !value
+        && !matches!(word, "default" | "session_user" | "system_user" | "user")
+        && RESERVED.binary_search(&word).is_ok()
+}
+
 /// Whether `quote_ident` would quote this name for being a keyword.
 fn is_special(word: &str) -> bool {
     is_grammar(word) || TYPE_OR_FUNCTION.binary_search(&word).is_ok()

@@ -6,6 +6,7 @@
 
 mod boundedness;
 mod bridge;
+mod calls;
 mod copy;
 mod ddl;
 mod draft;
@@ -25,6 +26,7 @@ mod traceparent;
 mod transaction;
 mod walk;
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use self::draft::Draft;
@@ -122,7 +124,11 @@ fn span(tokens: &[Token<'_>]) -> Range<usize> {
 fn facts(text: &str, span: Range<usize>, tokens: &[Token<'_>], draft: Draft) -> Facts {
     let (normalized, fingerprint) = normalize::normalize(tokens);
     let redacted = redact::redact(text, &span, tokens);
-    let Draft { kind, class, tag, writes, reads, functions, effects, locks, hazards } = draft;
+    let Draft { kind, class, tag, writes, mut reads, functions, effects, locks, hazards } = draft;
+    if reads.len() > 1 {
+        let mut seen = HashSet::with_capacity(reads.len());
+        reads.retain(|name| seen.insert(name.clone()));
+    }
     Facts {
         span,
         kind,
@@ -139,3 +145,6 @@ fn facts(text: &str, span: Range<usize>, tokens: &[Token<'_>], draft: Draft) -> 
         redacted,
     }
 }
+
+#[cfg(test)]
+mod tests;

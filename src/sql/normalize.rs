@@ -36,47 +36,38 @@ pub(super) fn spelled(tokens: &[Token<'_>]) -> String {
             out.push(' ');
         }
         end = Some(token.span.end);
-        spell(token, &mut out);
+        spell(&token.kind, &mut out);
     }
     out
 }
 
 fn folded(tokens: &[Token<'_>]) -> String {
     let mut out = String::with_capacity(tokens.len() * 6);
-    // Where the last list element began, for each open parenthesis.
     let mut before: Option<&TokenKind<'_>> = None;
-    for token in tokens {
-        let literal = is_literal(&token.kind);
-        if literal && (out.ends_with("(?, ") || out.ends_with("[?, ")) {
-            // A list of literals is one `?`, however long.
-            out.truncate(out.len() - 2);
-            before = Some(&token.kind);
+    for (i, Token { kind, .. }) in tokens.iter().enumerate() {
+        // A sign belongs to its number.
+        let opens = matches!(before, Some(TokenKind::LParen | TokenKind::LBracket | TokenKind::Comma));
+        let number = matches!(tokens.get(i + 1), Some(Token { kind: TokenKind::Number(_), .. }));
+        if opens && number && matches!(kind, TokenKind::Operator("-" | "+")) {
             continue;
         }
-        if token.kind == TokenKind::RParen && out.ends_with("(?), (?") {
-            // So are rows of them.
-            out.truncate(out.len() - 5);
-            before = Some(&token.kind);
-            continue;
-        }
-        if before.is_some_and(|before| is_apart(before, &token.kind)) {
+        if before.is_some_and(|before| is_apart(before, kind)) {
             out.push(' ');
         }
-        if literal {
-            // A sign belongs to its number.
-            if matches!(token.kind, TokenKind::Number(_)) && (out.ends_with("(- ") || out.ends_with(", - ")) {
+        before = Some(kind);
+        if is_literal(kind) {
+            // A list of literals is one `?`, however long …
+            if out.ends_with("(?, ") || out.ends_with("[?, ") {
                 out.truncate(out.len() - 2);
-                if out.ends_with("(?, ") {
-                    out.truncate(out.len() - 2);
-                    before = Some(&token.kind);
-                    continue;
-                }
+            } else {
+                out.push('?');
             }
-            out.push('?');
+        } else if *kind == TokenKind::RParen && out.ends_with("(?), (?") {
+            // … and so are rows of them.
+            out.truncate(out.len() - 4);
         } else {
-            spell(token, &mut out);
+            spell(kind, &mut out);
         }
-        before = Some(&token.kind);
     }
     out
 }
@@ -110,8 +101,8 @@ fn is_apart(before: &TokenKind<'_>, token: &TokenKind<'_>) -> bool {
     opens && !closes
 }
 
-fn spell(token: &Token<'_>, out: &mut String) {
-    match &token.kind {
+fn spell(kind: &TokenKind<'_>, out: &mut String) {
+    match kind {
         TokenKind::Word(word) => out.push_str(word),
         TokenKind::Quoted(name) => {
             out.push('"');

@@ -32,21 +32,17 @@ pub(super) fn truncate(reader: &mut Reader<'_, '_>) -> Draft {
     draft
 }
 
-fn parsed(tokens: &[Token<'_>]) -> Option<Draft> {
-    let tokens = bridge::always(tokens);
-    let parsed = parse::statement(&tokens);
-    let (tokens, tree) = match parsed {
-        Some(tree) => (tokens, tree),
-        None => {
-            let bridged = bridge::gaps(&tokens)?;
-            let tree = parse::statement(&bridged)?;
-            (Cow::Owned(bridged), tree)
-        }
-    };
-    let mut draft = walk::collect(&tree, &|expr| source(expr, &tokens));
+fn parsed(written: &[Token<'_>]) -> Option<Draft> {
+    let tokens = bridge::always(written);
+    let mut draft = tree(&tokens).or_else(|| tree(&bridge::gaps(&tokens)?))?;
     // A second look, in case the tree hides a call.
-    draft.scan_calls(&tokens, Calls::Dangerous);
+    draft.scan_calls(written, Calls::Dangerous);
     Some(draft)
+}
+
+fn tree(tokens: &[Token<'_>]) -> Option<Draft> {
+    let statement = parse::statement(tokens)?;
+    walk::collect(&statement, &|expr| source(expr, tokens))
 }
 
 pub(super) fn unparsed(tokens: &[Token<'_>]) -> Draft {
@@ -80,6 +76,13 @@ fn source(expr: &Expr, tokens: &[Token<'_>]) -> String {
         .and_then(|range| {
             let start = tokens.iter().position(|t| t.span.start >= range.start)?;
             let end = tokens.iter().rposition(|t| t.span.end <= range.end)? + 1;
+            let (start, end) = match expr {
+                // Their own parentheses are not in their spans.
+                Expr::Subquery(_) | Expr::Nested(_) if start > 0 && is_enclosed(tokens, start, end) => {
+                    (start - 1, end + 1)
+                }
+                _ => (start, end),
+            };
             balanced(tokens, start, end)
         })
         .map(super::normalize::spelled)
@@ -88,6 +91,10 @@ fn source(expr: &Expr, tokens: &[Token<'_>]) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
+}
+
+fn is_enclosed(tokens: &[Token<'_>], start: usize, end: usize) -> bool {
+    tokens[start - 1].kind == TokenKind::LParen && tokens.get(end).is_some_and(|t| t.kind == TokenKind::RParen)
 }
 
 /// Widens a range of tokens until its parentheses match: sqlparser's spans leave out some.

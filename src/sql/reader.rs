@@ -67,12 +67,6 @@ impl<'t, 'a> Reader<'t, 'a> {
         Some(ident)
     }
 
-    pub(super) fn string(&mut self) -> Option<&'t str> {
-        let value = self.tokens.first()?.string()?;
-        self.next();
-        Some(value)
-    }
-
     /// A possibly qualified name; a catalog before the schema is dropped.
     pub(super) fn name(&mut self) -> Option<Name> {
         let mut schema = None;

@@ -38,6 +38,8 @@ pub(super) fn create(tokens: &[Token<'_>], draft: &mut Draft) {
         }
     } else if let Some(body) = option(tokens, "as").and_then(Token::string) {
         text(body, draft, 0);
+    } else if Reader::new(tokens).until(&["return"]).is_some() {
+        draft.scan_calls(tokens, Calls::Dangerous);
     }
 }
 

@@ -115,7 +115,8 @@ fn known(tokens: &[Token<'_>]) -> Option<Draft> {
 /// the planner calls none of those.
 fn explain(reader: &mut Reader<'_, '_>) -> Draft {
     let mut analyze = false;
-    let listed = reader.rest().get(1).and_then(Token::word).is_some_and(|word| !is_query_word(word));
+    // Behind the parenthesis stands an option, quoted or not, or else a query.
+    let listed = reader.rest().get(1).is_some_and(|t| t.ident().is_some() && !t.word().is_some_and(is_query_word));
     if reader.peek() == Some(&TokenKind::LParen) && listed {
         let options = reader.parenthesised().unwrap_or_default();
         for option in options.split(|t| t.kind == TokenKind::Comma) {
@@ -140,6 +141,10 @@ fn explain(reader: &mut Reader<'_, '_>) -> Draft {
     };
     let mut draft = Draft::new(Kind::Explain, Class::Misc, "EXPLAIN");
     if !analyze {
+        if reader.peek() == Some(&TokenKind::LParen) && inner.kind == Kind::UnparsedMaybeWrite {
+            // Not for certain a query in parentheses: they may hold options.
+            draft.kind = Kind::UnparsedMaybeWrite;
+        }
         draft.reads = inner.reads;
         return draft;
     }

@@ -6,18 +6,19 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AssignmentTarget, Cte, Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Insert,
+    AssignmentTarget, BinaryOperator, Cte, Expr, FromTable, Function, FunctionArg, FunctionArguments, Ident, Insert,
     MergeAction, MergeUpdateKind, ObjectName, Query, Select, SelectInto, SelectItem, SetExpr, Statement, TableFactor,
-    TableObject, Update, Value, Visit, Visitor,
+    TableObject, Update, Visit, Visitor,
 };
 
 use super::boundedness;
+use super::calls::{arguments, call, equals_literal, set_config};
 use super::draft::Draft;
 use super::functions::{self, Advisory};
-use super::{Boundedness, Call, Class, Effect, Kind, Lock, Name, Scope, SettingValue, Verb, Write, setting};
+use super::{Boundedness, Class, Effect, Kind, Lock, Name, Verb, Write, keywords, setting};
 
-/// Collects what `statement`, whose text is `text`, does.
-pub(super) fn collect(statement: &Statement, source: &dyn Fn(&Expr) -> String) -> Draft {
+/// Collects what `statement` does; `None` where the parser has misread it.
+pub(super) fn collect(statement: &Statement, source: &dyn Fn(&Expr) -> String) -> Option<Draft> {
     let mut walk = Walk {
         draft: Draft::new(Kind::Select, Class::Read, "SELECT"),
         source,
@@ -40,10 +41,7 @@ pub(super) fn collect(statement: &Statement, source: &dyn Fn(&Expr) -> String) -
     } else if draft.kind == Kind::Select && !draft.writes.is_empty() {
         draft.class = Class::Write;
     }
-    if !understood {
-        draft.kind = Kind::UnparsedMaybeWrite;
-    }
-    draft
+    understood.then_some(draft)
 }
 
 /// The kind of a statement that is not a query.
@@ -130,7 +128,7 @@ impl Walk<'_> {
         if target.name == "pg_settings" && target.schema.is_none_or(|schema| schema == "pg_catalog") {
             // The view's rule calls set_config for each row.
             let effect = match update.selection.as_ref().and_then(equals_literal) {
-                Some((column, value)) if column == "name" => setting::by_function(value, None, false),
+                Some(("name", value)) => setting::by_function(value, None, false),
                 _ => Effect::SetUnknown,
             };
             self.draft.effects.push(effect);
@@ -142,9 +140,16 @@ impl Walk<'_> {
     }
 
     fn call(&mut self, expr: &Expr, function: &Function) {
+        if matches!(function.args, FunctionArguments::Subquery(_)) {
+            // `ARRAY(SELECT …)`
+            return;
+        }
         let arguments = arguments(function);
         let call = call(&function.name, &arguments);
         let Name { schema, name } = &call.name;
+        if function.name.0.iter().filter_map(|part| part.as_ident()).any(is_misread) {
+            self.understood = false;
+        }
         let built_in = schema.as_deref().is_none_or(|schema| schema == "pg_catalog");
         if built_in && name == "set_config" {
             let certain = self.certain.iter().any(|item| match item {
@@ -439,18 +444,30 @@ impl Visitor for Walk<'_> {
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
         let here: *const ObjectName = relation;
-        if !self.targets.contains(&here) {
-            let name = name(relation);
-            if !self.is_cte(&name) {
-                self.draft.add_read(name);
-            }
+        if relation.0.iter().filter_map(|part| part.as_ident()).any(is_misread) {
+            self.understood = false;
+        }
+        // The last one noted comes first.
+        if let Some(target) = self.targets.iter().rposition(|&target| target == here) {
+            self.targets.remove(target);
+            return ControlFlow::Continue(());
+        }
+        let name = name(relation);
+        if !self.is_cte(&name) {
+            self.draft.add_read(name);
         }
         ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if let Expr::Function(function) = expr {
-            self.call(expr, function);
+        match expr {
+            Expr::Function(function) => self.call(expr, function),
+            Expr::Identifier(ident) if is_misread(ident) => self.understood = false,
+            _ => {}
+        }
+        if operand(expr).is_some_and(|left| matches!(left, Expr::Exists { negated: true, .. })) {
+            // The parser binds `NOT EXISTS (…) = x` as `(NOT EXISTS (…)) = x`, the server as `NOT (EXISTS (…) = x)`.
+            self.understood = false;
         }
         ControlFlow::Continue(())
     }
@@ -473,6 +490,41 @@ impl Walk<'_> {
     }
 }
 
+/// Whether the parser took a word for a name that is reserved in Postgres: it has misread what is around it.
+fn is_misread(ident: &Ident) -> bool {
+    ident.quote_style.is_none() && keywords::is_reserved(&ident.value)
+}
+
+/// The left operand of an operator that binds tighter than NOT.
+fn operand(expr: &Expr) -> Option<&Expr> {
+    match expr {
+        Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. } => None,
+        Expr::BinaryOp { left: inner, .. }
+        | Expr::AnyOp { left: inner, .. }
+        | Expr::AllOp { left: inner, .. }
+        | Expr::IsDistinctFrom(inner, _)
+        | Expr::IsNotDistinctFrom(inner, _)
+        | Expr::IsTrue(inner)
+        | Expr::IsNotTrue(inner)
+        | Expr::IsFalse(inner)
+        | Expr::IsNotFalse(inner)
+        | Expr::IsNull(inner)
+        | Expr::IsNotNull(inner)
+        | Expr::IsUnknown(inner)
+        | Expr::IsNotUnknown(inner)
+        | Expr::Between { expr: inner, .. }
+        | Expr::InList { expr: inner, .. }
+        | Expr::InSubquery { expr: inner, .. }
+        | Expr::Like { expr: inner, .. }
+        | Expr::ILike { expr: inner, .. }
+        | Expr::SimilarTo { expr: inner, .. }
+        | Expr::Cast { expr: inner, kind: sqlparser::ast::CastKind::DoubleColon, .. }
+        | Expr::Collate { expr: inner, .. }
+        | Expr::AtTimeZone { timestamp: inner, .. } => Some(inner),
+        _ => None,
+    }
+}
+
 /// The last two parts of a name.
 pub(super) fn name(name: &ObjectName) -> Name {
     let mut parts =
@@ -490,87 +542,4 @@ fn columns(target: &AssignmentTarget) -> Vec<String> {
 
 fn column(name: &ObjectName) -> Option<String> {
     name.0.first().and_then(|part| part.as_ident()).map(|ident| ident.value.clone())
-}
-
-fn arguments(function: &Function) -> Vec<&FunctionArg> {
-    match &function.args {
-        FunctionArguments::List(list) => list.args.iter().collect(),
-        FunctionArguments::None | FunctionArguments::Subquery(_) => Vec::new(),
-    }
-}
-
-fn call(function: &ObjectName, arguments: &[&FunctionArg]) -> Call {
-    Call {
-        name: name(function),
-        arity: arguments.len(),
-        literals: arguments.iter().map(|arg| literal(argument(arg)?).map(str::to_owned)).collect(),
-    }
-}
-
-fn argument(arg: &FunctionArg) -> Option<&Expr> {
-    let (FunctionArg::Named { arg, .. } | FunctionArg::ExprNamed { arg, .. } | FunctionArg::Unnamed(arg)) = arg;
-    match arg {
-        FunctionArgExpr::Expr(expr) => Some(expr),
-        _ => None,
-    }
-}
-
-/// A string literal, also one that is cast or in parentheses.
-fn literal(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(value) => Some(value),
-            _ => None,
-        },
-        Expr::Cast { expr, .. } | Expr::Nested(expr) => literal(expr),
-        _ => None,
-    }
-}
-
-/// `column = 'literal'`
-fn equals_literal(predicate: &Expr) -> Option<(&str, &str)> {
-    match predicate {
-        Expr::Nested(inner) => equals_literal(inner),
-        Expr::BinaryOp { left, op: sqlparser::ast::BinaryOperator::Eq, right } => match left.as_ref() {
-            Expr::Identifier(column) => Some((&column.value, literal(right)?)),
-            Expr::CompoundIdentifier(parts) => Some((&parts.last()?.value, literal(right)?)),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// The effect of `set_config(setting_name, new_value, is_local)`. Where it is not certain that it runs once, its value is not
-/// known.
-fn set_config(arguments: &[&FunctionArg], certain: bool) -> Effect {
-    let find = |position: usize, parameter: &str| {
-        let named = arguments.iter().find(|arg| match arg {
-            FunctionArg::Named { name, .. } => name.value == parameter,
-            FunctionArg::ExprNamed { name, .. } => matches!(name, Expr::Identifier(name) if name.value == parameter),
-            FunctionArg::Unnamed(_) => false,
-        });
-        let positional = || arguments.get(position).filter(|arg| matches!(arg, FunctionArg::Unnamed(_)));
-        argument(named.or_else(positional)?)
-    };
-    let Some(name) = find(0, "setting_name").and_then(literal) else { return Effect::SetUnknown };
-    let value = find(1, "new_value");
-    let local = match find(2, "is_local") {
-        Some(Expr::Value(value)) => matches!(value.value, Value::Boolean(true)),
-        _ => false,
-    };
-    let is_null = matches!(value, Some(Expr::Value(value)) if value.value == Value::Null);
-    let known = value.and_then(literal).filter(|_| certain).map(str::to_owned);
-    let mut effect = setting::by_function(name, known, local);
-    if let Effect::Set { value, .. } = &mut effect
-        && is_null
-        && certain
-    {
-        *value = SettingValue::Default;
-    }
-    if let Effect::Set { scope, .. } = &mut effect
-        && !certain
-    {
-        *scope = Scope::Session;
-    }
-    effect
 }

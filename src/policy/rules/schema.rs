@@ -98,7 +98,7 @@ pub(super) fn system_catalog(cx: &Context<'_>) -> Option<Finding> {
     };
     Finding::of(
         action,
-        format!("{} of {} {}", write.verb.as_str(), qualified(&write.table), cx.phrase(action)),
+        format!("writing to {} {}", qualified(&write.table), cx.phrase(action)),
         "it changes the system catalog or the settings behind the server's back",
         cx.hint_or_elsewhere(hint),
     )

@@ -9,12 +9,12 @@ pub(super) fn file(cx: &Context<'_>) -> Option<Finding> {
     if !reaches {
         return None;
     }
-    reaching(
-        cx,
-        "with a file of the server",
-        "it reads, writes or loads a file with the rights of the server's own account",
-        "Use COPY … FROM STDIN or TO STDOUT; in psql, \\copy",
-    )
+    let (what, hint) = if is_copy(cx) {
+        ("with a file of the server", COPY_HINT)
+    } else {
+        ("that loads a file of the server", "Have it installed by whoever administers the server")
+    };
+    reaching(cx, what, "it reads, writes or loads a file with the rights of the server's own account", hint)
 }
 
 /// `server-program`
@@ -22,12 +22,18 @@ pub(super) fn program(cx: &Context<'_>) -> Option<Finding> {
     if !cx.facts().hazards.contains(&Hazard::ServerProgram) {
         return None;
     }
-    reaching(
-        cx,
-        "with a program on the server",
-        "it runs code with the rights of the server's own account",
-        "Run the program where you are, and pipe it through COPY … FROM STDIN or TO STDOUT; in psql, \\copy",
-    )
+    let (what, hint) = if is_copy(cx) {
+        ("with a program on the server", COPY_HINT)
+    } else {
+        ("that can run programs on the server", "Use a trusted language, such as plpgsql")
+    };
+    reaching(cx, what, "it runs code with the rights of the server's own account", hint)
+}
+
+const COPY_HINT: &str = "Use COPY … FROM STDIN or TO STDOUT; in psql, \\copy";
+
+fn is_copy(cx: &Context<'_>) -> bool {
+    matches!(cx.facts().kind, Kind::CopyFrom | Kind::CopyTo)
 }
 
 /// `other-connection`

@@ -1,11 +1,11 @@
 //! Whose column is it: the target's, or somebody else's.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, Cte, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SetExpr, TableFactor,
-    TableWithJoins, Visit, Visitor,
+    TableWithJoins, Value, Visit, Visitor,
 };
 
 use super::chain;
@@ -25,17 +25,39 @@ pub(super) struct Target<'s> {
     /// Steps that may still be taken. A predicate can be built so that folding it would take for ever; what is not looked at
     /// does not count as a restriction.
     fuel: Cell<u32>,
+    /// What the FROM clauses bring of the subqueries that are being looked into.
+    scopes: RefCell<Vec<Vec<String>>>,
 }
 
-/// Steps for one predicate: enough for thousands of terms, a few milliseconds at most.
-const FUEL: u32 = 400_000;
+/// Steps for a predicate, and more for each of its expressions: a plain one takes about ten for each.
+const FUEL: u32 = 4_000;
+const FUEL_PER_EXPRESSION: u32 = 64;
 
 impl<'s> Target<'s> {
     pub(super) fn new(table: &TableFactor, from: &'s [TableWithJoins], ctes: &'s [Cte]) -> Option<Self> {
         let TableFactor::Table { name: table, alias, .. } = table else { return None };
         let table = name(table);
         let qualifier = alias.as_ref().map_or_else(|| table.name.clone(), |alias| alias.name.value.clone());
-        Some(Target { table, qualifier, alone: from.is_empty(), from, ctes, fuel: Cell::new(FUEL) })
+        Some(Target {
+            table,
+            qualifier,
+            alone: from.is_empty(),
+            from,
+            ctes,
+            fuel: Cell::new(FUEL),
+            scopes: RefCell::default(),
+        })
+    }
+
+    /// Provides for a predicate.
+    pub(super) fn refuel(&self, predicate: &Expr) {
+        let mut expressions = 0u32;
+        let _ = sqlparser::ast::visit_expressions(predicate, |_| {
+            expressions = expressions.saturating_add(1);
+            ControlFlow::<()>::Continue(())
+        });
+        let more = expressions.saturating_mul(FUEL_PER_EXPRESSION);
+        self.fuel.set(self.fuel.get().saturating_add(more));
     }
 
     /// Takes a step; false when none is left.
@@ -55,18 +77,29 @@ impl<'s> Target<'s> {
     pub(super) fn column<'e>(&self, expr: &'e Expr) -> Option<&'e str> {
         match expr {
             Expr::Nested(inner) => self.column(inner),
-            Expr::Identifier(column) if self.alone => Some(&column.value),
+            Expr::Identifier(column) if self.alone && self.scopes.borrow().is_empty() => Some(&column.value),
             Expr::CompoundIdentifier(parts) => {
                 let [.., qualifier, column] = parts.as_slice() else { return None };
-                (qualifier.value == self.qualifier).then_some(&column.value)
+                let hidden = self.scopes.borrow().iter().flatten().any(|name| *name == qualifier.value);
+                (qualifier.value == self.qualifier && !hidden).then_some(&column.value)
             }
             _ => None,
         }
     }
 
+    /// Looks into a subquery: bare columns are most likely those of its FROM there.
+    pub(super) fn inside<T>(&self, from: &[TableWithJoins], look: impl FnOnce() -> T) -> T {
+        let mut names = Vec::new();
+        from.iter().for_each(|table| from_names(table, &mut names));
+        self.scopes.borrow_mut().push(names);
+        let seen = look();
+        self.scopes.borrow_mut().pop();
+        seen
+    }
+
     /// Whether an expression speaks of the target: one of its columns, also from inside a subquery.
     pub(super) fn mentioned_in(&self, node: &impl Visit) -> bool {
-        let mut search = Search { target: self, scopes: Vec::new() };
+        let mut search = Search { target: self, scopes: self.scopes.borrow().clone() };
         node.visit(&mut search) == ControlFlow::Break(true)
     }
 
@@ -136,7 +169,8 @@ impl<'s> Target<'s> {
             }
             (Expr::Value(a), Expr::Value(b)) => {
                 // A parameter, though it is not known, is the same wherever it stands; the mark of a cut list is not.
-                a.value == b.value && a.value.to_string() != "$0"
+                // Nor is NULL, which equals nothing.
+                a.value == b.value && a.value != Value::Null && a.value.to_string() != "$0"
             }
             (Expr::Cast { expr: a, data_type: to_a, .. }, Expr::Cast { expr: b, data_type: to_b, .. }) => {
                 to_a == to_b && self.is_same(a, b)

@@ -5,6 +5,7 @@
 //! (`id > 0`) counts as bounded, and the row limit takes care of it.
 
 mod columns;
+mod constant;
 mod subquery;
 mod truth;
 mod value;
@@ -50,6 +51,10 @@ pub(super) fn of_merge(merge: &Merge, ctes: &[Cte], source: Source<'_>) -> Bound
     };
     let mut widest = Boundedness::Bounded;
     for clause in &merge.clauses {
+        target.refuel(&merge.on);
+        if let Some(predicate) = &clause.predicate {
+            target.refuel(predicate);
+        }
         match &clause.action {
             MergeAction::Update(_) | MergeAction::Delete { .. } => {}
             MergeAction::Insert(_) | MergeAction::DoNothing { .. } => continue,
@@ -91,6 +96,7 @@ fn of_predicate(
     let (Some(predicate), Some(target)) = (predicate, Target::new(table, from, ctes)) else {
         return Boundedness::Missing;
     };
+    target.refuel(predicate);
     let truth = if target.joins_itself(predicate) { Truth::True } else { target.truth(predicate) };
     judge(truth, || source(predicate))
 }

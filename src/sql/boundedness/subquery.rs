@@ -52,18 +52,25 @@ impl Target<'_> {
             return if select.projection.iter().any(may_multiply) {
                 Truth::Open { target: self.mentioned_in(&select_of(select.clone())) }
             } else {
-                filter.map_or(Truth::True, |filter| self.truth(filter))
+                // No row where the filter is NULL; EXISTS itself never is.
+                match filter.map_or(Truth::True, |filter| self.truth(filter)) {
+                    Truth::Null => Truth::False,
+                    known => known,
+                }
             };
         }
         if let Some(filter) = filter {
             let parts = chain(filter, &BinaryOperator::And);
-            let identity = |part: &Expr| self.is_self_join(part, &select.from);
-            if parts.iter().any(|part| identity(part))
-                && parts.iter().all(|part| identity(part) || self.truth(part) == Truth::True)
-            {
+            let (all, truth) = self.inside(&select.from, || {
+                let identity = |part: &Expr| self.is_self_join(part, &select.from);
+                let all = parts.iter().any(|part| identity(part))
+                    && parts.iter().all(|part| identity(part) || self.truth(part) == Truth::True);
+                (all, self.truth(filter))
+            });
+            if all {
                 return Truth::True;
             }
-            if self.truth(filter) == Truth::False {
+            if matches!(truth, Truth::False | Truth::Null) {
                 return Truth::False;
             }
         }
@@ -86,10 +93,14 @@ impl Target<'_> {
                 return self.exists(query);
             }
         }
-        if let Some(value) = self.scalar(query)
-            && let Some(constant) = self.constant(expr).compare(&BinaryOperator::Eq, &value)
-        {
-            return Truth::of(&constant);
+        match self.rows(query) {
+            Rows::None => return Truth::False,
+            Rows::One(value) => {
+                if let Some(constant) = self.constant(expr).compare(&BinaryOperator::Eq, &value) {
+                    return Truth::of(&constant);
+                }
+            }
+            Rows::Unknown => {}
         }
         Truth::Open { target: self.mentioned_in(expr) || self.mentioned_in(query) }
     }
@@ -104,21 +115,30 @@ impl Target<'_> {
         is_own && self.column(item) == Some(column)
     }
 
-    /// The value of a query that is one constant: `(SELECT true)`.
-    pub(super) fn scalar(&self, query: &Query) -> Option<Constant> {
-        let SetExpr::Select(select) = query.body.as_ref() else { return None };
-        if is_limited(query) || !select.from.is_empty() || select.having.is_some() {
-            return None;
+    /// The value of a query that stands for one: `(SELECT true)`; NULL where it has no row.
+    pub(super) fn scalar(&self, query: &Query) -> Constant {
+        match self.rows(query) {
+            Rows::None => Constant::Null,
+            Rows::One(value) => value,
+            Rows::Unknown => Constant::Unknown,
+        }
+    }
+
+    /// The rows of a query without FROM.
+    fn rows(&self, query: &Query) -> Rows {
+        let SetExpr::Select(select) = query.body.as_ref() else { return Rows::Unknown };
+        if is_limited(query) || !select.from.is_empty() || select.having.is_some() || is_plain_aggregate(select) {
+            return Rows::Unknown;
         }
         let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
             select.projection.as_slice()
         else {
-            return None;
+            return Rows::Unknown;
         };
         match select.selection.as_ref().map_or(Truth::True, |filter| self.truth(filter)) {
-            Truth::True => Some(self.constant(item)),
-            Truth::False | Truth::Null => Some(Constant::Null),
-            Truth::Open { .. } => None,
+            Truth::True => Rows::One(self.constant(item)),
+            Truth::False | Truth::Null => Rows::None,
+            Truth::Open { .. } => Rows::Unknown,
         }
     }
 
@@ -142,7 +162,8 @@ impl Target<'_> {
     }
 
     fn select_covers(&self, query: &Query, select: &Select, output: Option<&str>, column: &str, depth: usize) -> bool {
-        let filtered = select.selection.as_ref().is_some_and(|filter| self.truth(filter) != Truth::True);
+        let passes = |filter: &Expr| self.inside(&select.from, || self.truth(filter)) == Truth::True;
+        let filtered = !select.selection.as_ref().is_none_or(passes);
         let [from] = select.from.as_slice() else { return false };
         let outer = from.joins.iter().all(|join| {
             matches!(
@@ -215,6 +236,12 @@ impl Target<'_> {
             SelectItem::QualifiedWildcard(..) | SelectItem::ExprWithAliases { .. } => None,
         })
     }
+}
+
+enum Rows {
+    None,
+    One(Constant),
+    Unknown,
 }
 
 fn select_of(select: Select) -> Query {

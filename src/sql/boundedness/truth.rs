@@ -1,14 +1,10 @@
 //! What a predicate comes to, in Postgres's three-valued logic.
 
-use sqlparser::ast::{
-    Array, BinaryOperator, CaseWhen, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    UnaryOperator, Value,
-};
+use sqlparser::ast::{Array, BinaryOperator, CaseWhen, DataType, Expr, UnaryOperator, Value};
 
 use super::chain;
 use super::columns::{Target, is_comparison};
 use super::value::{Constant, like};
-use crate::sql::walk::name;
 
 /// What is known of a predicate's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,7 +62,7 @@ impl Truth {
         }
     }
 
-    fn as_constant(self) -> Constant {
+    pub(super) fn as_constant(self) -> Constant {
         match self {
             Truth::True => Constant::Bool(true),
             Truth::False => Constant::Bool(false),
@@ -91,7 +87,7 @@ impl Target<'_> {
         self.eval(expr, true)
     }
 
-    fn eval(&self, expr: &Expr, negate: bool) -> Truth {
+    pub(super) fn eval(&self, expr: &Expr, negate: bool) -> Truth {
         if !self.step() {
             return Truth::Open { target: false };
         }
@@ -134,10 +130,10 @@ impl Target<'_> {
             }
             Expr::IsNull(inner) => flip(self.is_null(inner)),
             Expr::IsNotNull(inner) => flip(self.is_null(inner).not()),
-            Expr::IsTrue(inner) => is_true(self.eval(inner, false), negate),
-            Expr::IsNotTrue(inner) => is_true(self.eval(inner, false), !negate),
-            Expr::IsFalse(inner) => is_true(self.eval(inner, true), negate),
-            Expr::IsNotFalse(inner) => is_true(self.eval(inner, true), !negate),
+            Expr::IsTrue(inner) => self.is_true(inner, false, negate),
+            Expr::IsNotTrue(inner) => self.is_true(inner, false, !negate),
+            Expr::IsFalse(inner) => self.is_true(inner, true, negate),
+            Expr::IsNotFalse(inner) => self.is_true(inner, true, !negate),
             Expr::IsUnknown(inner) => flip(is_unknown(self.eval(inner, false))),
             Expr::IsNotUnknown(inner) => flip(is_unknown(self.eval(inner, false)).not()),
             Expr::IsDistinctFrom(left, right) => flip(self.distinct(left, right)),
@@ -154,6 +150,20 @@ impl Target<'_> {
             _ => match self.constant(expr) {
                 Constant::Unknown => Truth::Open { target: self.mentioned_in(expr) },
                 known => flip(Truth::of(&known)),
+            },
+        }
+    }
+
+    /// `inner IS TRUE`, or with `of_negation` `inner IS FALSE`; neither is ever NULL.
+    fn is_true(&self, inner: &Expr, of_negation: bool, negate: bool) -> Truth {
+        match self.eval(inner, of_negation) {
+            Truth::True => Truth::when(!negate),
+            Truth::False | Truth::Null => Truth::when(negate),
+            open @ Truth::Open { .. } if !negate => open,
+            // What restricts the rows is then the opposite.
+            Truth::Open { .. } => match self.eval(inner, !of_negation) {
+                Truth::Open { target } => Truth::Open { target },
+                Truth::True | Truth::False | Truth::Null => Truth::Open { target: false },
             },
         }
     }
@@ -186,12 +196,18 @@ impl Target<'_> {
             | (Expr::IsUnknown(a), Expr::IsNotUnknown(b))
             | (Expr::IsNotUnknown(a), Expr::IsUnknown(b)) => self.is_same(a, b),
             (Expr::UnaryOp { op: UnaryOperator::Not, expr: a }, b)
-            | (b, Expr::UnaryOp { op: UnaryOperator::Not, expr: a }) => self.is_same(a, b),
+            | (b, Expr::UnaryOp { op: UnaryOperator::Not, expr: a }) => {
+                self.is_same(a, b) && self.constant(a) == Constant::Unknown
+            }
             (
                 Expr::BinaryOp { left: left_a, op: op_a, right: right_a },
                 Expr::BinaryOp { left: left_b, op: op_b, right: right_b },
             ) => {
-                opposite(op_a).as_ref() == Some(op_b) && self.is_same(left_a, left_b) && self.is_same(right_a, right_b)
+                opposite(op_a).as_ref() == Some(op_b)
+                    && self.is_same(left_a, left_b)
+                    && self.is_same(right_a, right_b)
+                    && self.constant(left_a) != Constant::Null
+                    && self.constant(right_a) != Constant::Null
             }
             _ => false,
         }
@@ -214,7 +230,7 @@ impl Target<'_> {
     }
 
     /// `left op right`
-    fn compare(&self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Truth {
+    pub(super) fn compare(&self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Truth {
         if let (Expr::Tuple(left), Expr::Tuple(right)) = (bare(left), bare(right))
             && left.len() == right.len()
             && *op == BinaryOperator::Eq
@@ -323,7 +339,7 @@ impl Target<'_> {
             },
             // Any text is like %; as with `id = id`, NULL is left aside.
             (Constant::Unknown, Constant::Text(pattern))
-                if !pattern.is_empty() && pattern.bytes().all(|b| b == b'%') =>
+                if !pattern.is_empty() && pattern.bytes().all(|b| b == b'%') && self.mentioned_in(text) =>
             {
                 Truth::True
             }
@@ -427,74 +443,6 @@ impl Target<'_> {
             known => known,
         }
     }
-
-    /// The value of an expression, where it is a constant.
-    pub(super) fn constant(&self, expr: &Expr) -> Constant {
-        if !self.step() {
-            return Constant::Unknown;
-        }
-        match expr {
-            Expr::Value(value) => Constant::of(&value.value),
-            Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => self.constant(inner),
-            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => self.constant(inner).negate(),
-            Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => match self.constant(inner) {
-                number @ (Constant::Number(_) | Constant::Null) => number,
-                Constant::Bool(_) | Constant::Text(_) | Constant::Unknown => Constant::Unknown,
-            },
-            Expr::Cast { expr: inner, data_type, .. } => self.constant(inner).cast(data_type),
-            Expr::TypedString(typed) => Constant::of(&typed.value.value).cast(&typed.data_type),
-            Expr::Subquery(query) => self.scalar(query).unwrap_or(Constant::Unknown),
-            Expr::Function(function) => self.function(function),
-            Expr::Case { operand, conditions, else_result, .. } => {
-                self.case_value(operand.as_deref(), conditions, else_result.as_deref())
-            }
-            Expr::BinaryOp { left, op, right } if is_arithmetic(op) => {
-                self.constant(left).compute(op, &self.constant(right))
-            }
-            _ if is_predicate(expr) => self.eval(expr, false).as_constant(),
-            _ => Constant::Unknown,
-        }
-    }
-
-    fn case_value(&self, operand: Option<&Expr>, conditions: &[CaseWhen], otherwise: Option<&Expr>) -> Constant {
-        for CaseWhen { condition, result } in conditions {
-            let condition = match operand {
-                Some(operand) => self.compare(operand, &BinaryOperator::Eq, condition),
-                None => self.truth(condition),
-            };
-            match condition {
-                Truth::True => return self.constant(result),
-                Truth::False | Truth::Null => {}
-                Truth::Open { .. } => return Constant::Unknown,
-            }
-        }
-        otherwise.map_or(Constant::Null, |result| self.constant(result))
-    }
-
-    /// COALESCE and NULLIF of constants.
-    fn function(&self, function: &Function) -> Constant {
-        let FunctionArguments::List(list) = &function.args else { return Constant::Unknown };
-        let arguments: Option<Vec<&Expr>> = list
-            .args
-            .iter()
-            .map(|arg| match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-                _ => None,
-            })
-            .collect();
-        let called = name(&function.name);
-        match (called.schema, called.name.as_str(), arguments.as_deref()) {
-            (None, "coalesce", Some(arguments)) => {
-                arguments.iter().map(|arg| self.constant(arg)).find(|c| *c != Constant::Null).unwrap_or(Constant::Null)
-            }
-            (None, "nullif", Some([left, right])) => match self.compare(left, &BinaryOperator::Eq, right) {
-                Truth::True => Constant::Null,
-                Truth::False | Truth::Null => self.constant(left),
-                Truth::Open { .. } => Constant::Unknown,
-            },
-            _ => Constant::Unknown,
-        }
-    }
 }
 
 enum Elements<'e> {
@@ -502,14 +450,6 @@ enum Elements<'e> {
     Query(&'e sqlparser::ast::Query),
     Empty,
     Unknown,
-}
-
-fn is_true(truth: Truth, negate: bool) -> Truth {
-    match truth {
-        Truth::True => Truth::when(!negate),
-        Truth::False | Truth::Null => Truth::when(negate),
-        open @ Truth::Open { .. } => open,
-    }
 }
 
 fn is_unknown(truth: Truth) -> Truth {
@@ -539,20 +479,8 @@ fn opposite(op: &BinaryOperator) -> Option<BinaryOperator> {
     }
 }
 
-fn is_arithmetic(op: &BinaryOperator) -> bool {
-    matches!(
-        op,
-        BinaryOperator::Plus
-            | BinaryOperator::Minus
-            | BinaryOperator::Multiply
-            | BinaryOperator::Divide
-            | BinaryOperator::Modulo
-            | BinaryOperator::StringConcat
-    )
-}
-
 /// Whether an expression is a predicate by its form.
-fn is_predicate(expr: &Expr) -> bool {
+pub(super) fn is_predicate(expr: &Expr) -> bool {
     match expr {
         Expr::Nested(inner) => is_predicate(inner),
         Expr::BinaryOp { op, .. } => is_comparison(op) || matches!(op, BinaryOperator::And | BinaryOperator::Or),

@@ -2,4 +2,4 @@
 -- tier: prod
 -- rule: code-block
 -- message: DO is not allowed on prod
-DO $$ BEGIN DELETE FROM email_drafts; END $$
+DO $$ BEGIN EXECUTE 'DROP TABLE ' || 'email_drafts'; END $$;

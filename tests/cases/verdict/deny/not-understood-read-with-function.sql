@@ -1,5 +1,5 @@
 -- role: engineer
 -- tier: prod
 -- rule: unparsed-read
--- detail: pg_terminate_backend
-SELECT pg_terminate_backend(1) FROM projects FROBNICATE BY 7;
+-- detail: set_config
+SELECT set_config('a.b', 'c', false) FROM projects FROBNICATE BY 7;

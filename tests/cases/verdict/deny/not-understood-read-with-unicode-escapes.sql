@@ -1,4 +1,4 @@
 -- role: engineer
 -- tier: prod
--- rule: unparsed-read
+-- rule: dangerous-function
 SELECT U&"\0070g_terminate_backend"(1) FROM projects FROBNICATE BY 7;

@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- rule: unbounded-write
+DO $$ BEGIN DELETE FROM email_drafts; END $$;
