@@ -57,7 +57,7 @@ def test_a_waiting_client_is_served_when_a_connection_is_free(tight):
 def test_pinned_sessions_fill_the_pool_and_free_it(tight):
     pinned = [tight.connect("app", "int") for _ in range(2)]
     for conn in pinned:
-        conn.execute("LISTEN full")
+        conn.execute("LISTEN held_open")
     with tight.connect("app", "int") as waiting:
         with pytest.raises(psycopg.errors.TooManyConnections):
             waiting.execute("SELECT 1")

@@ -67,7 +67,7 @@ def test_settings(clients):
     def work(conn, i):
         conn.execute(f"SET application_name = 'client {i}'")
         conn.execute(f"SET work_mem = '{i + 64}kB'")
-        conn.execute("SELECT set_config('app.tenant', %s, false)", [f"tenant {i}"])
+        conn.execute(f"SELECT set_config('app.tenant', 'tenant {i}', false)")
         conn.execute(f"SET search_path = 'schema_{i}', public")
 
     at_once(clients, work)
@@ -78,6 +78,13 @@ def test_settings(clients):
             "SELECT current_setting('application_name'), current_setting('work_mem'), current_setting('app.tenant'),"
             " current_setting('search_path')").fetchone())
         assert got == expected
+
+
+def test_set_config_with_a_parameter(clients):
+    """The value is known only when it is bound."""
+    at_once(clients, lambda conn, i: conn.execute("SELECT set_config('app.tenant', %s, false)", [f"tenant {i}"]))
+    churn(clients)
+    assert at_once(clients, lambda conn, i: one(conn, "SHOW app.tenant")) == [f"tenant {i}" for i in range(CLIENTS)]
 
 
 def test_rolled_back_set(clients):
@@ -113,7 +120,7 @@ def test_set_local(clients):
     def work(conn, i):
         conn.execute("BEGIN")
         conn.execute(f"SET LOCAL work_mem = '{i + 100}kB'")
-        conn.execute("SELECT set_config('app.local', %s, true)", [str(i)])
+        conn.execute(f"SELECT set_config('app.local', '{i}', true)")
         inside = conn.execute("SELECT current_setting('work_mem'), current_setting('app.local')").fetchone()
         conn.execute("COMMIT")
         return inside
@@ -181,10 +188,18 @@ def test_advisory_lock_is_held(clients):
     holder, *others = clients
     holder.execute("SELECT pg_advisory_lock(4711)")
     churn(others)
-    assert set(at_once(others, lambda conn, i: one(conn, "SELECT pg_try_advisory_lock(4711)"))) == {False}
+    assert set(at_once(others, lambda conn, i: one(conn, "SELECT pg_try_advisory_xact_lock(4711)"))) == {False}
     assert one(holder, "SELECT pg_advisory_unlock(4711)") is True
     assert one(others[0], "SELECT pg_try_advisory_lock(4711)") is True
     assert one(others[0], "SELECT pg_advisory_unlock(4711)") is True
+
+
+def test_advisory_lock_that_is_not_had_keeps_no_connection(clients):
+    holder, *others = clients
+    holder.execute("SELECT pg_advisory_lock(4714)")
+    for _ in range(2):
+        assert set(at_once(others, lambda conn, i: one(conn, "SELECT pg_try_advisory_lock(4714)"))) == {False}
+    assert one(holder, "SELECT pg_advisory_unlock(4714)") is True
 
 
 def test_advisory_lock_is_released_with_its_session(small):
