@@ -5,18 +5,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::policy::sqlstate;
 use crate::server::Server;
-use crate::wire::Report;
+use crate::startup::Admission;
 use crate::{session, startup};
 
 /// Pause after an accept that failed, as it does when no file can be opened any more: sessions that end make room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Clients beyond the limit that are told so at the same time; any more are closed without a word.
+const TURNED_AWAY: usize = 64;
 
 /// Takes the address.
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -25,6 +25,7 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts clients until the process drains. Cancel safe.
 pub async fn accept(server: Arc<Server>, listener: TcpListener) {
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
     let places = Arc::new(Semaphore::new(server.runtime().config.listen.max_clients));
     loop {
         let (tcp, peer) = match listener.accept().await {
@@ -36,10 +37,15 @@ pub async fn accept(server: Arc<Server>, listener: TcpListener) {
             }
         };
         server.metrics.connection_accepted();
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            server.metrics.connection_refused("too_many_clients");
-            tokio::spawn(refuse(tcp));
-            continue;
+        let (place, admission) = match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => (place, Admission::Welcome),
+            Err(_) => match Arc::clone(&turned_away).try_acquire_owned() {
+                Ok(place) => (place, Admission::Full),
+                Err(_) => {
+                    server.metrics.connection_refused("too_many_clients");
+                    continue;
+                }
+            },
         };
         let server = Arc::clone(&server);
         tokio::spawn(async move {
@@ -48,22 +54,9 @@ pub async fn accept(server: Arc<Server>, listener: TcpListener) {
             if tcp.set_nodelay(true).is_err() {
                 return;
             }
-            if let Some(session) = Box::pin(startup::start(server, tcp, peer)).await {
+            if let Some(session) = Box::pin(startup::start(server, tcp, peer, admission)).await {
                 session::run(session).await;
             }
         });
     }
-}
-
-async fn refuse(mut tcp: TcpStream) {
-    let mut out = BytesMut::new();
-    Report::fatal(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
-        .detail("pgbelay has as many clients as [listen] max_clients allows.")
-        .hint("Close connections that are not used, or have max_clients raised.")
-        .write(&mut out);
-    let told = async {
-        tcp.write_all_buf(&mut out).await?;
-        tcp.shutdown().await
-    };
-    let _told = tokio::time::timeout(Duration::from_secs(1), told).await;
 }

@@ -83,8 +83,8 @@ pub struct TargetRuntime {
     limits: PoolLimits,
     catalog: Arc<SharedCatalog>,
     greetings: Mutex<LruCache<Settings, Parameters>>,
-    /// What keeps it from being reached; `None` when it can be.
-    trouble: Mutex<Option<String>>,
+    /// What the log was last told of its reachability.
+    logged: Mutex<Option<String>>,
 }
 
 /// Why a configuration cannot be put to work.
@@ -306,7 +306,7 @@ impl TargetRuntime {
             limits,
             catalog: empty_catalog(),
             greetings: Mutex::new(LruCache::new(GREETINGS)),
-            trouble: Mutex::new(Some("not connected yet".to_owned())),
+            logged: Mutex::new(Some(String::new())),
         })
     }
 
@@ -342,21 +342,17 @@ impl TargetRuntime {
                 Err(error) => outcome = Err(error),
             }
         }
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
-            Ok(()) => {
-                if trouble.take().is_some() {
-                    tracing::info!(target = %self.name, "database reachable");
-                }
+        if let Err(error) = &outcome {
+            self.metrics.upstream_error(error.kind());
+        }
+        let trouble = outcome.err().map(|e| e.to_string()).or_else(|| self.pool.trouble());
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if *logged != trouble {
+            match &trouble {
+                None => tracing::info!(target = %self.name, "database reachable"),
+                Some(error) => tracing::error!(target = %self.name, %error, "database not reachable"),
             }
-            Err(error) => {
-                let text = error.to_string();
-                if trouble.as_deref() != Some(&text) {
-                    tracing::error!(target = %self.name, %error, "database not reachable");
-                }
-                self.metrics.upstream_error(error.kind());
-                *trouble = Some(text);
-            }
+            *logged = trouble;
         }
     }
 
@@ -397,9 +393,9 @@ impl Readiness for ServerReadiness {
             ),
         ];
         for target in server.runtime().targets.values() {
-            let trouble = target.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-            let detail = if trouble.is_some() { "not reachable" } else { "reachable" };
-            checks.push(check(format!("database {}", target.name), trouble.is_none(), detail.to_owned()));
+            let is_reachable = target.pool.trouble().is_none();
+            let detail = if is_reachable { "reachable" } else { "not reachable" };
+            checks.push(check(format!("database {}", target.name), is_reachable, detail.to_owned()));
         }
         checks
     }

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::audit::{Event, Record, SessionContext};
 use crate::auth::{Challenge, MAX_SASL_MESSAGE, MECHANISM};
-use crate::config::{LookupError, OnAuditFailure, Tier, User};
+use crate::config::{LookupError, OnAuditFailure, Tier, User, format_duration};
 use crate::guard::{Judge, LocalAction, Route};
 use crate::policy::sqlstate;
 use crate::server::{Runtime, Server, TargetRuntime};
@@ -58,9 +58,10 @@ impl From<io::Error> for Refused {
 }
 
 /// Takes a connection through the start-up. `None` when there is no session: the client was told why, where it can be.
-pub async fn start(server: Arc<Server>, tcp: TcpStream, peer: SocketAddr) -> Option<Session> {
+pub async fn start(server: Arc<Server>, tcp: TcpStream, peer: SocketAddr, admission: Admission) -> Option<Session> {
     let limit = server.runtime().config.listen.login_timeout;
-    let startup = Startup { server: Arc::clone(&server), stream: Some(Stream::Plain(tcp)), peer, tls: None, minor: 0 };
+    let startup =
+        Startup { server: Arc::clone(&server), stream: Some(Stream::Plain(tcp)), peer, admission, tls: None, minor: 0 };
     match tokio::time::timeout(limit, startup.run()).await {
         Ok(session) => session,
         Err(_) => {
@@ -70,10 +71,20 @@ pub async fn start(server: Arc<Server>, tcp: TcpStream, peer: SocketAddr) -> Opt
     }
 }
 
+/// Whether there is room for one more client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// There is.
+    Welcome,
+    /// There is not: the client is told so once it has said who it is, when clients read errors; a cancel is still taken.
+    Full,
+}
+
 struct Startup {
     server: Arc<Server>,
     stream: Option<Stream>,
     peer: SocketAddr,
+    admission: Admission,
     /// The TLS session in words, for the audit trail.
     tls: Option<String>,
     minor: u16,
@@ -96,7 +107,13 @@ impl Startup {
                 tracing::debug!(peer = %self.peer, %error, "client gone before it was authenticated");
                 None
             }
-            Err(Refused::Cancel) => None,
+            Err(Refused::Cancel) => {
+                // Under TLS an end without close_notify would look like an attack to the client.
+                if let Some(stream) = &mut self.stream {
+                    let _closed = tokio::time::timeout(Duration::from_secs(1), stream.shutdown()).await;
+                }
+                None
+            }
         }
     }
 
@@ -106,6 +123,13 @@ impl Startup {
         if self.server.is_draining() {
             self.server.metrics.connection_refused("draining");
             return Err(told("57P03", "pgbelay is stopping").hint("Connect again in a moment.").into());
+        }
+        if self.admission == Admission::Full {
+            self.server.metrics.connection_refused("too_many_clients");
+            return Err(told(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+                .detail("pgbelay has as many clients as [listen] max_clients allows.")
+                .hint("Close connections that are not used, or have max_clients raised.")
+                .into());
         }
         let options = StartupOptions::read(raw).map_err(|report| Refused::Told(*report))?;
         let user = self.authenticate(&runtime, &options).await?;
@@ -181,9 +205,13 @@ impl Startup {
             let missing = io::Error::new(io::ErrorKind::InvalidData, "direct TLS without ALPN \"postgresql\"");
             return Err(Refused::Gone(missing));
         }
-        let version = session.protocol_version().map(|v| format!("{v:?}")).unwrap_or_default();
+        let version = match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLS",
+        };
         let has_certificate = session.peer_certificates().is_some_and(|chain| !chain.is_empty());
-        self.tls = Some(if has_certificate { format!("{version}, client certificate") } else { version });
+        self.tls = Some(if has_certificate { format!("{version}, client certificate") } else { version.to_owned() });
         self.stream = Some(Stream::TlsServer(Box::new(stream)));
         Ok(())
     }
@@ -372,7 +400,7 @@ impl Startup {
             }
             Err(CheckoutError::Full { max, waited }) => Err(told(
                 sqlstate::TOO_MANY_CONNECTIONS,
-                format!("no connection to {} became free within {} s", target.name, waited.as_secs()),
+                format!("no connection to {} became free within {}", target.name, format_duration(waited)),
             )
             .detail(format!("All {max} connections of the pool are in use."))
             .hint("Try again; end transactions sooner, or have pool.max raised for this tier.")
@@ -546,7 +574,7 @@ fn banner(judge: &Judge) -> Option<Report> {
     }
     let access = if policy.is_read_only() { "read-only" } else { "read-write" };
     let limit = match policy.session_limit {
-        Some(limit) => format!("the session ends in {}", crate::config::format_duration(limit)),
+        Some(limit) => format!("the session ends in {}", format_duration(limit)),
         None => "the session has no time limit".to_owned(),
     };
     let banner = Report::notice(format!("{} ({}): {access}, {limit}", policy.tier, policy.tier.colour()))

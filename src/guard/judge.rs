@@ -131,13 +131,13 @@ impl Judge {
             database,
             catalog,
             cache: Mutex::new(LruCache::new(CACHED_JUDGEMENTS)),
-            generation: AtomicU64::new(0),
+            generation: AtomicU64::new(next_generation()),
         }
     }
 
     /// The server's catalog has changed: everything is judged again.
     pub fn forget(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.generation.store(next_generation(), Ordering::Release);
         self.lock().clear();
     }
 
@@ -220,6 +220,12 @@ impl Judge {
     fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<u64, Arc<Judged>>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Tells judgements of different times and of different judges apart: no two have the same.
+fn next_generation() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn route(verdict: Verdict, steps: &[Step], script: &Script) -> Route {

@@ -75,6 +75,8 @@ pub(super) struct Core {
     pub(super) finished: Vec<(Arc<Judged>, std::time::Duration)>,
     /// Refusals for metrics: class, rule, verdict.
     pub(super) denied: Vec<(Class, &'static str, &'static str)>,
+    /// The client broke the protocol, for metrics.
+    pub(super) has_violated: bool,
     /// The statement in flight is to be cancelled upstream.
     pub(super) wants_cancel: bool,
     /// The connection's state is in doubt: it must be closed.
@@ -132,6 +134,7 @@ impl Core {
             records: vec![],
             finished: vec![],
             denied: vec![],
+            has_violated: false,
             wants_cancel: false,
             drop_lease: false,
             state: SessionState::new(judge.forced.clone(), initial),
@@ -439,6 +442,7 @@ impl Core {
 
     /// Ends the session with an error.
     pub(super) fn fatal(&mut self, report: Report) -> Step {
+        self.has_violated |= report.sqlstate == sqlstate::PROTOCOL_VIOLATION;
         self.answer_in_turn();
         report.write(&mut self.out);
         Step::End

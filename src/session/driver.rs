@@ -16,7 +16,7 @@ use super::limits::{Activity, Due, Limits};
 use super::lost::lost_report;
 use super::server_side::Broken;
 use crate::audit::{Event, Record, SessionContext};
-use crate::config::OnAuditFailure;
+use crate::config::{OnAuditFailure, format_duration};
 use crate::policy::sqlstate;
 use crate::server::{Server, TargetRuntime};
 use crate::stream::Stream;
@@ -143,6 +143,11 @@ impl Driver {
                 }
                 Step::NeedInput | Step::AwaitReplies => {
                     self.release_if_done();
+                    if self.registered.control.ordered() == Order::Drain
+                        && let Some(why) = self.control()
+                    {
+                        return why;
+                    }
                     self.wait(WaitFor::Traffic).await
                 }
                 Step::Drain => self.wait(WaitFor::Flush).await,
@@ -245,7 +250,7 @@ impl Driver {
                 self.target.metrics.upstream_error("pool_full");
                 Report::error(
                     sqlstate::TOO_MANY_CONNECTIONS,
-                    format!("no connection to {} became free within {} s", self.target.name, waited.as_secs()),
+                    format!("no connection to {} became free within {}", self.target.name, format_duration(*waited)),
                 )
                 .detail(format!("All {max} connections of the pool are in use."))
                 .hint("Try again; end transactions sooner, or have pool.max raised for this tier.")
@@ -482,6 +487,9 @@ impl Driver {
             if let Err(error) = self.server.audit.record(record) {
                 tracing::error!(%error, "audit record lost");
             }
+        }
+        if std::mem::take(&mut self.core.has_violated) {
+            self.server.metrics.protocol_error();
         }
         for (judged, duration) in self.core.finished.drain(..) {
             if let Some(permit) = judged.permit() {

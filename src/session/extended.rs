@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::core::{Core, IntentGate, Progress, Step, body_report};
 use super::replies::{Expect, Own};
 use super::run::Run;
-use super::simple::{FAILING_STATEMENT, failed_transaction};
+use super::simple::{failed_transaction, failing_statement};
 use crate::guard::{Judged, LocalAction, Route};
 use crate::policy::sqlstate;
 use crate::sql::Effect;
@@ -147,7 +147,7 @@ impl Core {
             },
             Target::Portal(name) => match self.portals.get(name) {
                 Some(portal) => (portal.prepared.clone(), Some(name)),
-                None => return self.refuse_extended(&no_portal(name), link),
+                None => return self.describe_cursor(name, link),
             },
         };
         let local = prepared.judged.local();
@@ -175,6 +175,18 @@ impl Core {
         }
         self.expect_extended(Expect::Describe, link);
         Progress::Consumed
+    }
+
+    /// A cursor that DECLARE made is a portal, too.
+    fn describe_cursor(&mut self, name: &str, link: Option<&mut Link>) -> Progress {
+        match link {
+            Some(link) if self.state.transaction == TransactionState::InBlock || !self.state.pins.is_empty() => {
+                put_target(b'D', b'P', name, &mut link.outbox);
+                self.expect_extended(Expect::Describe, link);
+                Progress::Consumed
+            }
+            link => self.refuse_extended(&no_portal(name), link),
+        }
     }
 
     pub(super) fn execute(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
@@ -341,7 +353,7 @@ impl Core {
 
     /// Makes the server's transaction fail, and tells the client `report` when it has.
     pub(super) fn fail_batch(&mut self, report: Option<Report>, link: &mut Link) {
-        put_parse("", FAILING_STATEMENT.as_bytes(), &[0, 0], &mut link.outbox);
+        put_parse("", failing_statement(report.as_ref()).as_bytes(), &[0, 0], &mut link.outbox);
         link.prepared.unnamed = None;
         self.expect_extended(Expect::Own(Own::FailParse(report)), link);
     }

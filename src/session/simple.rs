@@ -88,8 +88,7 @@ impl Core {
     pub(super) fn refuse_query(&mut self, report: &Report, link: Option<&mut Link>) -> Progress {
         match (self.state.transaction, link) {
             (TransactionState::InBlock, Some(link)) => {
-                self.send_query(FAILING_STATEMENT, link);
-                self.replies.push_back(Expect::Own(Own::FailQuery));
+                self.send_own(&failing_statement(Some(report)), Own::FailQuery, link);
                 self.answer(|out| {
                     report.write(out);
                     put_ready(TransactionState::Failed, out);
@@ -143,8 +142,13 @@ impl Core {
     }
 }
 
-/// Fails on every server, whatever exists there, and tells the reader of its log why.
-pub(super) const FAILING_STATEMENT: &str = "pgbelay refused a statement in this transaction";
+/// A statement that fails on every server, whatever exists there, and tells the reader of its log why.
+pub(super) fn failing_statement(report: Option<&Report>) -> String {
+    let rule = report
+        .and_then(|r| r.detail.as_deref()?.strip_prefix("rule ")?.split_once(':'))
+        .map_or("row-limit", |(rule, _)| rule);
+    format!("pgbelay refused a statement in this transaction, rule {rule}")
+}
 
 /// Postgres's answer inside a failed block.
 pub(super) fn failed_transaction() -> Report {

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use super::core::{Core, IntentGate, Step};
 use super::replies::{Expect, Own};
 use super::run::Run;
-use super::simple::{FAILING_STATEMENT, failed_transaction};
+use super::simple::{failed_transaction, failing_statement};
 use crate::guard::Route;
 use crate::upstream::Link;
 use crate::wire::{Report, TransactionState, put_bare, put_bind_head, put_execute, put_parse, put_query, put_target};
@@ -101,7 +101,7 @@ impl Core {
         if stepwise.must_fail {
             stepwise.must_fail = false;
             if let Some(link) = link {
-                self.send_own(FAILING_STATEMENT, Own::FailQuery, link);
+                self.send_own(&failing_statement(None), Own::FailQuery, link);
                 return Taken::Waits(Step::AwaitReplies);
             }
             return Taken::Answered;

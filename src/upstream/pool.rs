@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{ConnectError, Connection, Endpoint, Parameters};
+use super::{ConnectError, Connection, Endpoint};
 use crate::config::PoolLimits;
 
 /// Why no connection could be had.
@@ -37,8 +37,8 @@ pub struct Pool {
     idle: Mutex<VecDeque<Connection>>,
     open: AtomicU32,
     waiting: AtomicU32,
-    /// Parameters of the latest connection: what a client is told at start-up.
-    greeting: RwLock<Option<Parameters>>,
+    /// Why the latest attempt to connect failed; `None` when it did not.
+    trouble: Mutex<Option<String>>,
 }
 
 /// A connection on loan. Dropping it closes the connection; only [`Lease::give_back`] returns it.
@@ -70,7 +70,7 @@ impl Pool {
             idle: Mutex::new(VecDeque::new()),
             open: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
-            greeting: RwLock::new(None),
+            trouble: Mutex::new(Some("not connected yet".to_owned())),
         })
     }
 
@@ -92,18 +92,9 @@ impl Pool {
         Ok(self.lend(connection, slot))
     }
 
-    /// The parameters a client is told at start-up; connects when nothing is known yet.
-    pub async fn greeting(self: &Arc<Self>) -> Result<Parameters, CheckoutError> {
-        let known = self.greeting.read().unwrap_or_else(PoisonError::into_inner).clone();
-        match known {
-            Some(parameters) => Ok(parameters),
-            None => {
-                let mut lease = self.checkout().await?;
-                let parameters = lease.connection().link.parameters.clone();
-                lease.give_back();
-                Ok(parameters)
-            }
-        }
+    /// What keeps the server from being reached; `None` when the latest attempt succeeded.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How full it is.
@@ -139,7 +130,9 @@ impl Pool {
             self.closed();
             close(connection);
         }
-        while self.open.load(Ordering::Relaxed) < self.limits.min {
+        // A server that could not be reached is tried even where no connection is kept.
+        let wanted = if self.trouble().is_some() { self.limits.min.max(1) } else { self.limits.min };
+        while self.open.load(Ordering::Relaxed) < wanted {
             // A slot is held while connecting, so that `max` holds.
             let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { break };
             let connection = self.connect().await?;
@@ -158,21 +151,20 @@ impl Pool {
     }
 
     async fn wait_for_slot(&self) -> Result<OwnedSemaphorePermit, CheckoutError> {
-        let started = Instant::now();
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _counted = Waiting(&self.waiting);
         match tokio::time::timeout(self.limits.wait, Arc::clone(&self.slots).acquire_owned()).await {
             Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) | Err(_) => Err(CheckoutError::Full { max: self.limits.max, waited: started.elapsed() }),
+            Ok(Err(_)) | Err(_) => Err(CheckoutError::Full { max: self.limits.max, waited: self.limits.wait }),
         }
     }
 
     async fn connect(self: &Arc<Self>) -> Result<Connection, ConnectError> {
-        let connection = self.endpoint.connect().await?;
+        let connected = self.endpoint.connect().await;
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+            connected.as_ref().err().map(ToString::to_string);
+        let connection = connected?;
         self.open.fetch_add(1, Ordering::Relaxed);
-        let mut greeting = self.greeting.write().unwrap_or_else(PoisonError::into_inner);
-        *greeting = Some(connection.link.parameters.clone());
-        drop(greeting);
         Ok(connection)
     }
 
