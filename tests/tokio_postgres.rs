@@ -1,4 +1,5 @@
 //! tokio-postgres through the proxy, against a real Postgres.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly, in its helpers too")]
 
 mod support;
 

@@ -12,12 +12,18 @@ use crate::audit::verify::{Finding, Head, Options, verify};
 /// How often `tail -f` looks for new records.
 const POLL_EVERY: Duration = Duration::from_millis(200);
 
-/// Check or show the audit trail
+/// Arguments of `pgbelay audit`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  pgbelay audit verify logs/audit*.jsonl    has anybody changed it
+  pgbelay audit tail -f logs/audit.jsonl    see what happens now";
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {

@@ -203,7 +203,9 @@ def test_parameters_only_where_asked(make_proxy):
     proxy = make_proxy({"tiers": {"prod": {"audit_parameters": True}}})
     for tier in ("prod", "stg"):
         with proxy.connect("app", tier) as conn:
-            conn.execute("UPDATE projects SET name = %t WHERE id = %t", [f"value-on-{tier}", 1])
+            # The database is shared with other tests, so nothing is kept.
+            with conn.transaction(force_rollback=True):
+                conn.execute("UPDATE projects SET name = %t WHERE id = %t", [f"value-on-{tier}", 1])
     record = proxy.wait_record("result", tier="prod", kind="UPDATE")
     assert record.get("parameters") or proxy.wait_record("statement", tier="prod", kind="UPDATE")["parameters"]
     proxy.wait_record("result", tier="stg", kind="UPDATE")

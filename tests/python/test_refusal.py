@@ -116,3 +116,24 @@ class TestRefusal:
         for _ in range(100):
             assert kinds(prod.until()) == "EZ"
         assert kinds(prod.simple("SELECT 1")) == "TDCZ"
+
+
+@pytest.mark.needs_proxy
+@pytest.mark.parametrize("text", [
+    "RESET ALL; COMMIT; SELECT wipe_drafts()",
+    "RESET ALL; SELECT wipe_drafts()",
+    "SELECT 1; RESET ALL; BEGIN; SELECT wipe_drafts(); COMMIT",
+    "DISCARD ALL",
+])
+def test_read_only_outlives_a_reset(proxy, text):
+    """The server's own READ ONLY stops a function that the proxy cannot look into."""
+    with proxy.wire_login("alice", "prod") as person:
+        before = rows(person.simple("SELECT count(*) FROM email_drafts"))
+        person.simple(text)
+        person.simple("ROLLBACK")
+        person.send(parse("RESET ALL"), bind(), execute(), SYNC, parse("SELECT wipe_drafts()"), bind(), execute(), SYNC)
+        person.until("Z")
+        errors = [m.fields()["C"] for m in person.until("Z") if m.kind == "E"]
+        assert errors == ["25006"]
+        assert rows(person.simple("SELECT count(*) FROM email_drafts")) == before
+        assert rows(person.simple("SHOW transaction_read_only")) == [["on"]]

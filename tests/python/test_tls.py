@@ -109,6 +109,8 @@ def test_cancel_over_tls(required, certs):
                 conn.cancel_safe()
                 conn.pgconn.consume_input()
             result = conn.pgconn.get_result()
+            while conn.pgconn.get_result():
+                pass
             raise psycopg.errors.lookup(result.error_field(psycopg.pq.DiagnosticField.SQLSTATE).decode())
 
 
