@@ -15,6 +15,8 @@ mod server_side;
 mod simple;
 mod state;
 mod stepwise;
+#[cfg(test)]
+mod tests;
 
 pub use control::*;
 pub use driver::{Session, run};

@@ -1,0 +1,335 @@
+//! The state machine alone: bytes of a client and a server in, bytes for both out. No socket, no clock.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::core::{Core, Step};
+use crate::audit::{Event, SessionContext};
+use crate::config::{Role, Tier, default_policy};
+use crate::guard::Judge;
+use crate::upstream::{Applied, Link, Parameters, Statements, empty_catalog};
+use crate::wire::{
+    Report, TransactionState, error_field, frontend_header, put_bare, put_bind_head, put_command_complete, put_execute,
+    put_parse, put_query, put_ready, put_target, put_text_row,
+};
+
+/// A client and a server, both played by the test.
+struct Play {
+    core: Core,
+    link: Link,
+    input: BytesMut,
+}
+
+impl Play {
+    fn new(role: Role, tier: Tier) -> Self {
+        let judge = Arc::new(Judge::new(Arc::new(default_policy(role, tier)), "app".to_owned(), empty_catalog()));
+        let context = Arc::new(SessionContext {
+            id: "1".to_owned(),
+            user: "u".to_owned(),
+            role: Some(role),
+            database: "app".to_owned(),
+            tier: Some(tier),
+            client: None,
+            application_name: None,
+            tls: None,
+        });
+        let statements = Arc::new(Statements::new(NonZeroUsize::MIN.saturating_add(100)));
+        let mut link = Link::new(Parameters::default());
+        // As after a checkout: nothing has to be set.
+        link.applied = Applied::Known(judge.forced.clone());
+        let initial = judge.forced.clone();
+        let core = Core::new(judge, context, statements, initial, Parameters::default(), Some("TEST-1".into()));
+        Self { core, link, input: BytesMut::new() }
+    }
+
+    fn service() -> Self {
+        Self::new(Role::Service, Tier::Prod)
+    }
+
+    /// The client sends; every intent that is asked for is recorded.
+    fn client(&mut self, write: impl FnOnce(&mut BytesMut)) -> Step {
+        write(&mut self.input);
+        loop {
+            match self.core.client(&mut self.input, Some(&mut self.link)) {
+                Step::NeedIntent(_) => self.core.intent_recorded(Ok(())),
+                step => return step,
+            }
+        }
+    }
+
+    fn server(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        write(&mut self.link.inbox);
+        self.core.upstream(&mut self.link).unwrap();
+        self.client(|_| {});
+    }
+
+    /// What was sent to the server: types, and texts of Query and Parse.
+    fn sent(&mut self) -> Vec<String> {
+        let outbox = self.link.outbox.split();
+        let mut rest = &outbox[..];
+        let mut sent = vec![];
+        while let Some(header) = frontend_header(rest).unwrap() {
+            let body = &rest[5..header.size];
+            let text = match header.tag {
+                b'Q' => format!("Q {}", crate::wire::read_query(body).unwrap()),
+                b'P' => {
+                    let parse = crate::wire::ParseView::read(body).unwrap();
+                    format!("P {} {}", parse.name, parse.sql).replace("  ", " ")
+                }
+                tag => (tag as char).to_string(),
+            };
+            sent.push(text);
+            rest = &rest[header.size..];
+        }
+        sent
+    }
+
+    /// What the client has got: types, with the SQLSTATE of errors and the status of ReadyForQuery.
+    fn got(&mut self) -> String {
+        let out = self.core.out.split();
+        let mut rest = &out[..];
+        let mut got = String::new();
+        while let Some(header) = crate::wire::backend_header(rest).unwrap() {
+            let body = &rest[5..header.size];
+            match header.tag {
+                b'E' => got.push_str(&format!("E({})", error_field(body, b'C').unwrap())),
+                b'Z' => got.push_str(&format!("Z({})", body[0] as char)),
+                tag => got.push(tag as char),
+            }
+            rest = &rest[header.size..];
+        }
+        got
+    }
+}
+
+fn query(sql: &str) -> impl FnOnce(&mut BytesMut) {
+    move |out| put_query(sql.as_bytes(), out)
+}
+
+fn extended(sql: &str, out: &mut BytesMut) {
+    put_parse("", sql.as_bytes(), &[0, 0], out);
+    put_bind_head("", "", 6, out);
+    out.extend_from_slice(&[0; 6]);
+    put_execute("", out);
+}
+
+fn one_byte(tag: u8, out: &mut BytesMut) {
+    put_bare(tag, out);
+}
+
+fn completed(tag: &str, state: TransactionState) -> impl FnOnce(&mut BytesMut) {
+    move |out| {
+        put_command_complete(tag, out);
+        put_ready(state, out);
+    }
+}
+
+#[test]
+fn a_query_goes_by_and_its_connection_is_free_again() {
+    let mut play = Play::service();
+    assert!(matches!(play.client(query("SELECT 1")), Step::NeedInput));
+    assert_eq!(play.sent(), ["Q SELECT 1"]);
+    assert!(!play.core.may_release());
+    play.server(|out| {
+        put_text_row(&["1"], out);
+        put_command_complete("SELECT 1", out);
+        put_ready(TransactionState::Idle, out);
+    });
+    assert_eq!(play.got(), "DCZ(I)");
+    assert!(play.core.may_release() && play.link.is_clean());
+}
+
+#[test]
+fn nothing_of_a_refused_statement_is_sent() {
+    let mut play = Play::service();
+    play.client(query("DELETE FROM t"));
+    assert_eq!(play.sent(), Vec::<String>::new());
+    assert_eq!(play.got(), "E(42501)Z(I)");
+    assert_eq!(play.core.records[0].event, Event::Deny);
+}
+
+#[test]
+fn a_refusal_in_a_block_fails_the_servers_block() {
+    let mut play = Play::service();
+    play.client(query("BEGIN"));
+    play.server(completed("BEGIN", TransactionState::InBlock));
+    play.client(query("DELETE FROM t"));
+    play.got();
+    let sent = play.sent();
+    assert!(sent[1].contains("rule unbounded-write") && !sent[1].contains("DELETE"), "{sent:?}");
+    play.server(|out| {
+        Report::error("42601", "syntax error").write(out);
+        put_ready(TransactionState::Failed, out);
+    });
+    assert_eq!(play.got(), "E(42501)Z(E)", "the client hears of its own error alone");
+}
+
+#[test]
+fn a_refusal_in_a_pipeline_comes_in_its_place() {
+    let mut play = Play::service();
+    play.client(|out| {
+        extended("SELECT 1", out);
+        extended("DELETE FROM t", out);
+        extended("SELECT 2", out);
+        one_byte(b'S', out);
+    });
+    let sent = play.sent();
+    assert_eq!(sent.len(), 5, "{sent:?}");
+    assert_eq!((sent[0].as_str(), sent[4].as_str()), ("P SELECT 1", "S"));
+    assert_eq!(play.got(), "");
+    play.server(|out| {
+        for tag in [b'1', b'2'] {
+            one_byte(tag, out);
+        }
+        put_command_complete("SELECT 1", out);
+        Report::error("42601", "syntax error").write(out);
+        put_ready(TransactionState::Idle, out);
+    });
+    assert_eq!(play.got(), "12CE(42501)Z(I)");
+    assert!(play.core.may_release());
+}
+
+#[test]
+fn a_write_is_counted_before_it_is_committed() {
+    let mut play = Play::service();
+    play.client(query("UPDATE t SET a = 1 WHERE id > 5"));
+    assert_eq!(play.sent(), ["Q BEGIN"]);
+    play.server(completed("BEGIN", TransactionState::InBlock));
+    assert_eq!(play.sent(), ["Q UPDATE t SET a = 1 WHERE id > 5"]);
+    play.server(completed("UPDATE 1000", TransactionState::InBlock));
+    assert_eq!(play.sent(), ["Q COMMIT"]);
+    assert_eq!(play.got(), "", "success is told once it is certain");
+    play.server(completed("COMMIT", TransactionState::Idle));
+    assert_eq!(play.got(), "CZ(I)");
+
+    play.client(query("UPDATE t SET a = 1 WHERE id > 5"));
+    play.server(completed("BEGIN", TransactionState::InBlock));
+    play.sent();
+    play.server(completed("UPDATE 1001", TransactionState::InBlock));
+    assert_eq!(play.sent(), ["Q ROLLBACK"]);
+    play.server(completed("ROLLBACK", TransactionState::Idle));
+    assert_eq!(play.got(), "E(54000)Z(I)");
+}
+
+#[test]
+fn sync_waits_for_the_count() {
+    let mut play = Play::service();
+    play.client(|out| {
+        extended("UPDATE t SET a = 1 WHERE id > 5", out);
+        one_byte(b'S', out);
+    });
+    assert_eq!(play.sent(), ["P UPDATE t SET a = 1 WHERE id > 5", "B", "E", "H"], "no Sync yet");
+    play.server(|out| {
+        one_byte(b'1', out);
+        one_byte(b'2', out);
+        put_command_complete("UPDATE 1001", out);
+    });
+    let sent = play.sent();
+    assert!(sent[0].contains("rule row-limit") && sent[1] == "S", "{sent:?}");
+    play.server(|out| {
+        Report::error("42601", "syntax error").write(out);
+        put_ready(TransactionState::Idle, out);
+    });
+    assert_eq!(play.got(), "12E(54000)Z(I)");
+}
+
+#[test]
+fn a_prepared_statement_follows_its_session() {
+    let mut play = Play::service();
+    play.client(|out| {
+        put_parse("mine", b"SELECT $1", &[0, 0], out);
+        one_byte(b'S', out);
+    });
+    assert_eq!(play.sent(), ["P pgbelay_1 SELECT $1", "S"]);
+    play.server(|out| {
+        one_byte(b'1', out);
+        put_ready(TransactionState::Idle, out);
+    });
+    assert_eq!(play.got(), "1Z(I)");
+    // Another connection, which does not have it.
+    let applied = play.link.applied.clone();
+    play.link = Link::new(Parameters::default());
+    play.link.applied = applied;
+    play.client(|out| {
+        put_bind_head("", "mine", 6, out);
+        out.extend_from_slice(&[0; 6]);
+        put_target(b'D', b'P', "", out);
+        put_execute("", out);
+        one_byte(b'S', out);
+    });
+    assert_eq!(play.sent(), ["P pgbelay_1 SELECT $1", "B", "D", "E", "S"]);
+    play.server(|out| {
+        for tag in [b'1', b'2', b'n'] {
+            one_byte(tag, out);
+        }
+        put_command_complete("SELECT 0", out);
+        put_ready(TransactionState::Idle, out);
+    });
+    assert_eq!(play.got(), "2nCZ(I)", "the proxy's own ParseComplete is not the client's");
+}
+
+#[test]
+fn a_lost_connection_is_an_error_and_a_lost_block_stays_failed() {
+    let mut play = Play::service();
+    play.client(query("SELECT 1"));
+    assert!(play.core.upstream_lost(&super::lost::lost_report("x")).is_none());
+    assert_eq!(play.got(), "E(08006)Z(I)");
+    play.sent();
+
+    play.link = Link::new(Parameters::default());
+    play.link.applied = Applied::Known(play.core.judge.forced.clone());
+    play.client(query("BEGIN"));
+    play.server(completed("BEGIN", TransactionState::InBlock));
+    assert!(play.core.upstream_lost(&super::lost::lost_report("x")).is_none());
+    play.got();
+    play.sent();
+    play.client(query("SELECT 1"));
+    assert_eq!(play.got(), "E(08006)Z(E)", "why it has failed");
+    play.client(query("SELECT 1"));
+    assert_eq!(play.got(), "E(25P02)Z(E)", "what follows is not run on its own");
+    play.client(query("COMMIT"));
+    assert_eq!(play.got(), "CZ(I)");
+    assert_eq!(play.sent(), Vec::<String>::new());
+}
+
+#[test]
+fn a_message_that_was_not_expected_makes_the_connection_doubtful() {
+    let mut play = Play::service();
+    play.client(query("SELECT 1"));
+    one_byte(b'1', &mut play.link.inbox);
+    assert!(play.core.upstream(&mut play.link).is_err());
+}
+
+#[test]
+fn malformed_messages_are_errors_and_unknown_ones_end_the_session() {
+    let mut play = Play::service();
+    play.client(|out| out.extend_from_slice(b"Q\0\0\0\x0eSELECT 1\0x"));
+    assert_eq!(play.got(), "E(08P01)Z(I)");
+    assert!(matches!(play.client(|out| out.extend_from_slice(b"!\0\0\0\x04")), Step::End));
+    assert_eq!(play.got(), "E(08P01)");
+    assert_eq!(play.sent(), Vec::<String>::new());
+}
+
+#[test]
+fn a_set_is_carried_to_the_next_connection_and_a_rollback_undoes_it() {
+    let mut play = Play::service();
+    play.core.state.mark_boundary(&play.link);
+    play.client(query("SET TIME ZONE 'Etc/GMT+5'"));
+    play.server(completed("SET", TransactionState::Idle));
+    assert_eq!(play.core.state.wanted.get("timezone"), Some("Etc/GMT+5"));
+    play.client(query("BEGIN"));
+    play.server(completed("BEGIN", TransactionState::InBlock));
+    play.client(query("SET TIME ZONE 'UTC'"));
+    play.server(completed("SET", TransactionState::InBlock));
+    play.client(query("ROLLBACK"));
+    play.server(completed("ROLLBACK", TransactionState::Idle));
+    assert_eq!(play.core.state.wanted.get("timezone"), Some("Etc/GMT+5"));
+    play.sent();
+    play.link = Link::new(Parameters::default());
+    play.link.applied = Applied::Known(play.core.judge.forced.clone());
+    play.client(query("SELECT now()"));
+    let sent = play.sent();
+    assert!(sent.len() == 1 && sent[0].contains("'timezone','Etc/GMT+5'"), "{sent:?}");
+}
