@@ -99,6 +99,8 @@ pub(super) struct Core {
     pub(super) is_unflushed: bool,
     /// The server takes COPY data.
     pub(super) is_copying_in: bool,
+    /// The front of the Bind at hand was sent upstream.
+    pub(super) is_bind_sent: bool,
     /// The message at hand is an Execute: its columns were told by Describe.
     pub(super) is_executing: bool,
     /// Errors of reads that ran over a limit, to be told before the next answer.
@@ -148,6 +150,7 @@ impl Core {
             is_unsynced: false,
             is_unflushed: false,
             is_copying_in: false,
+            is_bind_sent: false,
             is_executing: false,
             cut_off: vec![],
             is_muted: false,
@@ -229,6 +232,8 @@ impl Core {
                 Progress::Consumed
             }
             // What was sent before it is done first, as by a server that reads one message after the other.
+            // A COPY that is not ended by its client is not done.
+            b'X' if self.is_copying_in => Progress::Stop(Step::End),
             b'X' if !self.is_idle() => self.await_replies(link),
             b'X' => Progress::Stop(Step::End),
             _ if self.is_copying_in => Progress::Stop(
@@ -283,12 +288,14 @@ impl Core {
             return Progress::Stop(Step::NeedInput);
         }
         let body = &input[HEADER..held];
+        self.is_bind_sent = false;
         let progress = self.bind(body, header.size - HEADER, link);
         if matches!(progress, Progress::Consumed) {
             input.advance(held);
             if !is_whole {
                 let left = header.size - held;
-                self.passing = if self.is_skipping { Passing::Discard(left) } else { Passing::Forward(left) };
+                // Only behind a Bind whose front went upstream: anything else would be read there as messages of its own.
+                self.passing = if self.is_bind_sent { Passing::Forward(left) } else { Passing::Discard(left) };
             }
         }
         progress
@@ -403,6 +410,11 @@ impl Core {
         }
     }
 
+    /// The record on disk was this statement's; the next one needs its own.
+    pub(super) fn forget_intent(&mut self) {
+        self.intent = Intent::NotAsked;
+    }
+
     /// The number of the next statement. Only counted once it is sent.
     pub(super) fn next_number(&self) -> u64 {
         self.statement_no + 1
@@ -419,6 +431,7 @@ impl Core {
             && self.state.pins.is_empty()
             && self.replies.is_empty()
             && self.stepwise.is_none()
+            && !self.state.doubt.is_open()
             && !self.is_message_waiting
             && !self.is_unsynced
             && !self.is_copying_in

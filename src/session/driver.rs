@@ -138,7 +138,11 @@ impl Driver {
                     self.record_intent(*record).await;
                     continue;
                 }
-                Step::NeedInput if self.is_client_gone && (self.core.is_idle() || self.core.is_copying_in) => {
+                // Without a Sync nothing is to be finished.
+                Step::NeedInput
+                    if self.is_client_gone
+                        && (self.core.is_idle() || self.core.is_copying_in || self.core.is_unsynced) =>
+                {
                     return "connection lost";
                 }
                 Step::NeedInput | Step::AwaitReplies => {
@@ -465,8 +469,9 @@ impl Driver {
             return Activity::Running(run.started);
         }
         match self.core.state.transaction {
-            TransactionState::Idle => Activity::Idle,
-            TransactionState::InBlock | TransactionState::Failed => Activity::IdleInTransaction,
+            TransactionState::Idle if !self.core.is_unsynced => Activity::Idle,
+            // Messages without a Sync hold a transaction open, too.
+            TransactionState::Idle | TransactionState::InBlock | TransactionState::Failed => Activity::IdleInTransaction,
         }
     }
 

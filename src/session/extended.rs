@@ -129,6 +129,7 @@ impl Core {
             let rest = size - (body.len() - bind.rest.len());
             put_bind_head(bind.portal, name, rest, &mut link.outbox);
             link.outbox.extend_from_slice(bind.rest);
+            self.is_bind_sent = true;
             self.expect_extended(Expect::Bind, link);
         }
         self.portals.insert(bind.portal.into(), Portal { prepared, parameters, returned: 0 });

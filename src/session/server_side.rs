@@ -7,6 +7,7 @@ use super::replies::{Expect, Own};
 use super::run::Run;
 use crate::audit::{Event, Record};
 use crate::policy::sqlstate;
+use crate::sql::Kind;
 use crate::upstream::{Applied, Link, Statement};
 use crate::wire::{
     HEADER, Header, Report, TransactionState, backend_header, error_field, put_parameter_status, put_ready,
@@ -338,6 +339,16 @@ impl Core {
         if run.judged.permit().is_some_and(|p| p.guards.single_statement) {
             link.applied = Applied::Unknown;
         }
+        let makes_tables = run
+            .judged
+            .script
+            .statements
+            .get(run.statement)
+            .is_some_and(|facts| matches!(facts.kind, Kind::Ddl | Kind::CreateTableAs | Kind::Select | Kind::Execute));
+        if makes_tables && self.state.wanted.get("search_path").is_some_and(|path| path.contains("pg_temp")) {
+            // What is made without a schema may be temporary without saying so.
+            self.state.doubt.pins();
+        }
         run.rows += tag_rows(tag).unwrap_or(0);
     }
 
@@ -557,7 +568,7 @@ impl Core {
         }
         if now == TransactionState::Idle
             && self.stepwise.is_none()
-            && self.replies.is_empty()
+            && self.replies.iter().all(|expected| matches!(expected, Expect::Answer(_)))
             && let Some(question) = self.state.doubt.question()
         {
             self.send_own(&question, Own::Doubt, link);

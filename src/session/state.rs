@@ -48,7 +48,9 @@ impl SessionState {
 
     /// The policy was replaced: its settings come over the session's own.
     pub(super) fn replace_forced(&mut self, old: &Settings, new: &Settings) {
-        for settings in [&mut self.initial, &mut self.wanted] {
+        let undone = self.boundary.iter_mut().map(|(settings, _)| settings);
+        let saved = self.savepoints.iter_mut().map(|(_, settings, _)| settings);
+        for settings in [&mut self.initial, &mut self.wanted].into_iter().chain(undone).chain(saved) {
             let without = old.iter().fold(settings.clone(), |all, (name, _)| all.without(name));
             *settings = without.overlaid(new);
         }
@@ -139,13 +141,15 @@ impl SessionState {
                     link.applied = Applied::Known(identity_of(applied));
                 }
             }
+            // Cannot run in a block, so nothing undoes it.
             Effect::DiscardAll => {
                 self.wanted = self.initial.clone();
                 link.applied = Applied::Known(Settings::default());
                 link.prepared.clear();
                 self.pins.clear();
             }
-            Effect::DiscardTemp => self.pins.remove(&Pin::TemporaryObject),
+            // They are undone by a ROLLBACK: the server is asked what is left.
+            Effect::DiscardTemp | Effect::Unlisten(_) | Effect::AdvisoryUnlock => self.doubt.pins(),
             Effect::Savepoint(name) => {
                 self.savepoints.push((name.clone(), self.wanted.clone(), link.applied.clone()));
             }
@@ -163,7 +167,6 @@ impl SessionState {
             }
             Effect::TempObject => self.pin(Pin::TemporaryObject),
             Effect::Listen => self.pin(Pin::Listen),
-            Effect::Unlisten(None) => self.pins.remove(&Pin::Listen),
             Effect::HoldCursor(name) => self.pin(Pin::HoldCursor(name.clone())),
             Effect::CloseCursor(Some(name)) => self.pins.remove(&Pin::HoldCursor(name.clone())),
             Effect::CloseCursor(None) => self.pins.retain(|pin| !matches!(pin, Pin::HoldCursor(_))),
@@ -180,8 +183,6 @@ impl SessionState {
             }
             Effect::AdvisoryUnlockAll => self.pins.remove(&Pin::AdvisoryLock),
             Effect::Load => self.pins.add(Pin::Load),
-            // One of perhaps several locks or channels: the server is asked what is left.
-            Effect::AdvisoryUnlock | Effect::Unlisten(Some(_)) => self.doubt.pins(),
             // The transaction's state is read off ReadyForQuery and the command tag.
             Effect::Begin(_)
             | Effect::Commit { .. }

@@ -8,6 +8,7 @@ use super::replies::{Expect, Own};
 use super::run::Run;
 use super::simple::{failed_transaction, failing_statement};
 use crate::guard::Route;
+use crate::sql::Effect;
 use crate::upstream::Link;
 use crate::wire::{Report, TransactionState, put_bare, put_bind_head, put_execute, put_parse, put_query, put_target};
 
@@ -134,7 +135,10 @@ impl Core {
         }
         if !stepwise.intent_recorded {
             match self.require_intent(run) {
-                Ok(()) => stepwise.intent_recorded = true,
+                Ok(()) => {
+                    stepwise.intent_recorded = true;
+                    self.forget_intent();
+                }
                 Err(IntentGate::Ask(record)) => return Taken::Waits(Step::NeedIntent(record)),
                 Err(IntentGate::Refuse(report)) => return self.stop(stepwise, &report),
             }
@@ -143,6 +147,10 @@ impl Core {
             }
         }
         self.send_step(stepwise, run, link);
+        if stepwise.around == Around::Transaction && run.effects().iter().any(|e| matches!(e, Effect::Begin(_))) {
+            // As with Postgres the implicit transaction becomes the client's own block: it, not the proxy, ends it.
+            stepwise.around = Around::Nothing;
+        }
         stepwise.next += 1;
         Taken::Sent
     }

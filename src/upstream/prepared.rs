@@ -37,14 +37,13 @@ impl Statement {
 /// Gives equal statements one upstream name, as long as they are remembered.
 #[derive(Debug)]
 pub struct Statements {
-    next: AtomicU64,
     known: Mutex<LruCache<u64, Arc<Statement>>>,
 }
 
 impl Statements {
     /// Remembers at most `capacity` statements.
     pub fn new(capacity: NonZeroUsize) -> Self {
-        Self { next: AtomicU64::new(1), known: Mutex::new(LruCache::new(capacity)) }
+        Self { known: Mutex::new(LruCache::new(capacity)) }
     }
 
     /// The statement of this text and these parameter types.
@@ -59,7 +58,9 @@ impl Statements {
         {
             return Arc::clone(statement);
         }
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        // One count for the whole process: a session keeps its statements when a reload gives its database a new pool.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let statement = Arc::new(Statement {
             name: format!("pgbelay_{id}"),
             id,
