@@ -26,7 +26,7 @@ use crate::upstream::{
 };
 
 /// Statements whose upstream names are remembered.
-const INTERNED_STATEMENTS: NonZeroUsize = NonZeroUsize::new(20_000).unwrap();
+const INTERNED_STATEMENTS: NonZeroUsize = NonZeroUsize::new(5_000).unwrap();
 
 /// Sets of start-up settings whose parameters are remembered for each target.
 const GREETINGS: NonZeroUsize = NonZeroUsize::new(128).unwrap();

@@ -80,7 +80,7 @@ pub struct Step {
     pub local: Option<LocalAction>,
     /// Most rows it may change.
     pub max_rows_written: Option<u64>,
-    /// It ends or begins a transaction.
+    /// It ends or begins a transaction, or may.
     pub is_transaction_control: bool,
     /// It may leave session state behind that its text does not show.
     pub leaves_state: bool,
@@ -185,7 +185,8 @@ impl Judge {
                 .map(|facts| Step {
                     local: LocalAction::of(facts, &self.policy),
                     max_rows_written: permit.guards.max_rows_written.filter(|_| changes_rows(facts)),
-                    is_transaction_control: facts.effects.iter().any(ends_or_begins),
+                    is_transaction_control: facts.effects.iter().any(ends_or_begins)
+                        || matches!(facts.kind, Kind::Call | Kind::Do),
                     leaves_state: permit.guards.opaque
                         && (matches!(facts.kind, Kind::Do | Kind::Call | Kind::Execute)
                             || facts
@@ -239,19 +240,24 @@ fn route(verdict: Verdict, steps: &[Step], script: &Script) -> Route {
     }
     let is_one = steps.len() == 1;
     let resets = |facts: &Facts| facts.effects.iter().any(|e| matches!(e, Effect::ResetAll | Effect::DiscardAll));
+    let is_change = |facts: &Facts| facts.class != Class::Read;
     let stepwise = steps.iter().any(|s| s.max_rows_written.is_some())
         || (!is_one && steps.iter().any(|s| s.local.is_some()))
         // A reset takes away what the policy forces, so it is set again before the next statement.
-        || (!is_one && script.statements.iter().any(resets));
+        || (!is_one && script.statements.iter().any(resets))
+        // A read that runs over its limit ends the text: what follows it must not have run.
+        || (!is_one && permit.guards.max_rows_returned.is_some() && script.statements.iter().any(is_change));
     if stepwise { Route::Stepwise(permit) } else { Route::Whole(permit) }
 }
 
 fn changes_rows(facts: &Facts) -> bool {
-    !facts.writes.is_empty()
-        && matches!(
-            facts.kind,
-            Kind::Select | Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge | Kind::CopyFrom | Kind::Execute
-        )
+    // What EXECUTE runs is told by its command tag.
+    facts.kind == Kind::Execute
+        || !facts.writes.is_empty()
+            && matches!(
+                facts.kind,
+                Kind::Select | Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge | Kind::CopyFrom
+            )
 }
 
 fn ends_or_begins(effect: &Effect) -> bool {

@@ -20,7 +20,8 @@ use crate::policy::sqlstate;
 use crate::sql::Class;
 use crate::upstream::{Link, Parameters, Settings, Statements};
 use crate::wire::{
-    BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header, put_bare, put_ready,
+    BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header, put_bare,
+    put_parse_complete, put_ready,
 };
 
 /// Output beyond this many bytes is sent before more is taken in.
@@ -99,6 +100,13 @@ pub(super) struct Core {
     pub(super) is_unflushed: bool,
     /// The server takes COPY data.
     pub(super) is_copying_in: bool,
+    /// A statement that takes away what the policy forces, or every prepared statement, was sent in this batch: nothing may
+    /// follow it before Sync.
+    pub(super) has_reset: bool,
+    /// The connection has something that must not be used again: it is closed instead of returned.
+    pub(super) retire_lease: bool,
+    /// Bytes of the proxy's own answers that wait for their turn.
+    pub(super) queued: usize,
     /// The front of the Bind at hand was sent upstream.
     pub(super) is_bind_sent: bool,
     /// The message at hand is an Execute: its columns were told by Describe.
@@ -150,6 +158,9 @@ impl Core {
             is_unsynced: false,
             is_unflushed: false,
             is_copying_in: false,
+            has_reset: false,
+            retire_lease: false,
+            queued: 0,
             is_bind_sent: false,
             is_executing: false,
             cut_off: vec![],
@@ -180,6 +191,13 @@ impl Core {
                 return Step::Drain;
             }
             self.answer_in_turn();
+            if self.queued > HIGH_WATER || self.replies.len() > MAX_IN_FLIGHT {
+                // A client that asks without end and reads nothing waits for the server, too.
+                return match self.await_replies(link) {
+                    Progress::Stop(step) => step,
+                    Progress::Consumed => Step::AwaitReplies,
+                };
+            }
             if self.pass(input, link.as_deref_mut()) {
                 return Step::NeedInput;
             }
@@ -223,6 +241,16 @@ impl Core {
         {
             self.refuse_extended(&report, link);
             return self.discard(header, input);
+        }
+        if matches!(header.tag, b'P' | b'B' | b'D' | b'E') {
+            if self.has_reset {
+                self.refuse_extended(&behind_reset(), link);
+                return self.discard(header, input);
+            }
+            if !self.is_unsynced && self.has_effects_in_flight() {
+                // What the batch before does to transaction and settings must be known.
+                return self.await_replies(link);
+            }
         }
         match header.tag {
             b'd' | b'c' | b'f' => self.copy_data(header, input, link),
@@ -351,10 +379,23 @@ impl Core {
 
     /// Emits the proxy's own answers that have become due.
     pub(super) fn answer_in_turn(&mut self) {
-        while let Some(Expect::Answer(_)) = self.replies.front() {
-            if let Some(Expect::Answer(bytes)) = self.replies.pop_front() {
-                self.out.extend_from_slice(&bytes);
+        while let Some(Expect::Answer(_) | Expect::Known(_)) = self.replies.front() {
+            match self.replies.pop_front() {
+                Some(Expect::Answer(bytes)) => {
+                    self.queued = self.queued.saturating_sub(bytes.len());
+                    self.out.extend_from_slice(&bytes);
+                }
+                _ => put_parse_complete(&mut self.out),
             }
+        }
+    }
+
+    /// ParseComplete for a statement that the server need not be asked about.
+    pub(super) fn answer_known_parse(&mut self, name: &str) {
+        if self.replies.is_empty() {
+            put_parse_complete(&mut self.out);
+        } else {
+            self.replies.push_back(Expect::Known(name.into()));
         }
     }
 
@@ -362,10 +403,15 @@ impl Core {
     pub(super) fn answer(&mut self, write: impl FnOnce(&mut BytesMut)) {
         match self.replies.back_mut() {
             None => write(&mut self.out),
-            Some(Expect::Answer(bytes)) => write(bytes),
+            Some(Expect::Answer(bytes)) => {
+                let before = bytes.len();
+                write(bytes);
+                self.queued += bytes.len() - before;
+            }
             Some(_) => {
                 let mut bytes = BytesMut::new();
                 write(&mut bytes);
+                self.queued += bytes.len();
                 self.replies.push_back(Expect::Answer(bytes));
             }
         }
@@ -484,6 +530,18 @@ impl Core {
         self.answer(|out| put_ready(transaction, out));
     }
 }
+
+fn behind_reset() -> Report {
+    Report::error(
+        sqlstate::NOT_SUPPORTED,
+        "no statement may follow RESET ALL, DISCARD ALL or DEALLOCATE ALL in the same pipeline",
+    )
+    .detail("The session's limits and prepared statements have to be put back first.")
+    .hint("Send Sync after it, or send it as a simple query.")
+}
+
+/// Most answers that may be outstanding.
+const MAX_IN_FLIGHT: usize = 10_000;
 
 /// The bytes within which a Bind's portal and statement names must end.
 const MAX_BIND_NAMES: usize = 4096;

@@ -301,7 +301,8 @@ impl Driver {
     }
 
     fn release(&mut self) {
-        let may_reuse = self.registered.control.cancel.detach();
+        let is_retired = std::mem::take(&mut self.core.retire_lease);
+        let may_reuse = self.registered.control.cancel.detach() && !is_retired;
         if let Some(lease) = self.lease.take()
             && may_reuse
         {
@@ -471,7 +472,9 @@ impl Driver {
         match self.core.state.transaction {
             TransactionState::Idle if !self.core.is_unsynced => Activity::Idle,
             // Messages without a Sync hold a transaction open, too.
-            TransactionState::Idle | TransactionState::InBlock | TransactionState::Failed => Activity::IdleInTransaction,
+            TransactionState::Idle | TransactionState::InBlock | TransactionState::Failed => {
+                Activity::IdleInTransaction
+            }
         }
     }
 
@@ -577,6 +580,8 @@ impl Driver {
             }
         };
         let _sent = tokio::time::timeout(std::time::Duration::from_secs(5), goodbye).await;
+        // What was not seen to end has a record of its end all the same.
+        self.core.fail_runs(sqlstate::ADMIN_SHUTDOWN);
         self.core.records.push(Record {
             duration: Some(self.started.elapsed()),
             message: Some(why.to_owned()),

@@ -13,7 +13,7 @@ use crate::upstream::{Link, Statement};
 use crate::wire::{
     BindView, ParseView, Report, Target, TransactionState, put_bare, put_bind_complete, put_bind_head,
     put_close_complete, put_command_complete, put_empty_query, put_execute, put_no_data, put_no_parameters, put_parse,
-    put_parse_complete, put_target, read_execute,
+    put_target, read_execute,
 };
 
 /// Most prepared statements of one session.
@@ -69,7 +69,7 @@ impl Core {
             || self.state.is_orphaned
             || (is_known && link.is_none())
         {
-            self.answer(put_parse_complete);
+            self.answer_known_parse(parse.name);
         } else {
             let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
             if let Some(wait) = self.begin_batch(link) {
@@ -80,7 +80,7 @@ impl Core {
                 link.prepared.unnamed = Some(statement.id);
                 self.expect_extended(Expect::Parse { statement: None, name: "".into() }, link);
             } else if link.prepared.has(&statement) {
-                self.answer(put_parse_complete);
+                self.answer_known_parse(parse.name);
             } else {
                 self.make_room(&statement, link);
                 put_parse(&statement.name, parse.sql.as_bytes(), parse.types, &mut link.outbox);
@@ -224,14 +224,24 @@ impl Core {
             self.is_executing = false;
             return Progress::Consumed;
         }
+        if let Some(named) = deallocated(&judged)
+            && self.prepared.contains_key(named)
+            && self.state.transaction != TransactionState::Failed
+        {
+            self.prepared.remove(named);
+            self.answer(|out| put_command_complete("DEALLOCATE", out));
+            return Progress::Consumed;
+        }
         let (parameters, returned) = (portal.parameters.clone(), portal.returned);
         let Some(link) = link else {
             // A portal lives no longer than its transaction, which holds the connection.
             return self.refuse_extended(&no_portal(name), None);
         };
         let step = judged.steps.first();
-        let has_limited = self.has_limited_write();
-        if step.is_some_and(|s| s.is_transaction_control) && has_limited {
+        let may_end_transaction = step.is_some_and(|s| s.is_transaction_control);
+        let is_write = judged.permit().is_some_and(|p| p.guards.intent);
+        // What would be committed must have been counted; and nothing is written behind a read that ran over its limit.
+        if (may_end_transaction && self.has_limited_write()) || (is_write && self.has_limited_read()) {
             return self.await_replies(Some(link));
         }
         let mut run = Run::new(Arc::clone(&judged), self.next_number(), self.reason.clone());
@@ -254,7 +264,14 @@ impl Core {
         if let Some(permit) = judged.permit() {
             self.tell_notices(&permit.notices);
         }
-        put_execute_as_sent(body, &mut link.outbox);
+        if step.is_some_and(|s| s.max_rows_written.is_some()) {
+            // All of its rows at once: only its end tells how many it has changed.
+            put_execute(name, &mut link.outbox);
+        } else {
+            put_execute_as_sent(body, &mut link.outbox);
+        }
+        self.has_reset =
+            run.effects().iter().any(|e| matches!(e, Effect::ResetAll | Effect::DiscardAll | Effect::Deallocate(None)));
         self.expect_extended(Expect::Execute(Box::new(run)), link);
         if judged.is_confirmed {
             // A confirmation holds once: whatever is left of the statement needs another.
@@ -310,7 +327,6 @@ impl Core {
         if self.has_limited_write() || self.has_copy_in() {
             return self.await_replies(link);
         }
-        self.is_skipping = false;
         match link {
             Some(link) if self.is_unsynced => {
                 put_bare(b'S', &mut link.outbox);
@@ -318,11 +334,17 @@ impl Core {
                 self.is_unsynced = false;
                 self.is_unflushed = false;
             }
+            // The status that it tells is known once everything before it is answered.
+            link if self.replies.iter().any(|e| !matches!(e, Expect::Answer(_) | Expect::Known(_))) => {
+                return self.await_replies(link);
+            }
             _ => {
                 self.is_unsynced = false;
                 self.answer_ready();
             }
         }
+        self.is_skipping = false;
+        self.has_reset = false;
         Progress::Consumed
     }
 
@@ -390,14 +412,11 @@ impl Core {
         if self.is_unsynced {
             return None;
         }
-        // What the batch before may still change in the settings must be known.
-        if self.has_settings_in_flight() {
-            return Some(self.await_replies(Some(link)));
-        }
         self.apply_settings(link)
     }
 
-    fn has_settings_in_flight(&self) -> bool {
+    /// Whether something is in flight that changes transaction, settings or prepared statements.
+    pub(super) fn has_effects_in_flight(&self) -> bool {
         self.replies.iter().any(|expected| match expected {
             Expect::Execute(run) => run.effects().iter().any(|effect| !matches!(effect, Effect::Show(_))),
             Expect::Own(Own::Settings | Own::Doubt) => true,
@@ -409,6 +428,14 @@ impl Core {
     fn has_limited_write(&self) -> bool {
         self.replies.iter().any(|expected| match expected {
             Expect::Execute(run) => run.step().is_some_and(|s| s.max_rows_written.is_some()),
+            _ => false,
+        })
+    }
+
+    /// Whether a read is in flight that may run over its limit.
+    fn has_limited_read(&self) -> bool {
+        self.replies.iter().any(|expected| match expected {
+            Expect::Execute(run) => run.max_rows_returned().is_some(),
             _ => false,
         })
     }
@@ -466,6 +493,17 @@ impl Core {
         } else {
             self.refuse_extended(&failed_transaction(), None)
         }
+    }
+}
+
+/// The one statement that a text deallocates by name.
+pub(super) fn deallocated(judged: &Judged) -> Option<&str> {
+    match judged.script.statements.as_slice() {
+        [facts] => match facts.effects.as_slice() {
+            [Effect::Deallocate(Some(name))] => Some(name),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use super::core::{Core, Step};
 use super::replies::{Expect, Own};
 use super::server_side::Partial;
 use crate::policy::sqlstate;
-use crate::wire::{Report, TransactionState, put_ready};
+use crate::wire::{Report, TransactionState, put_parse_complete, put_ready};
 
 impl Core {
     /// Answers everything in flight with `report` and keeps the session, where Postgres semantics allow: not when the session
@@ -27,6 +27,8 @@ impl Core {
         self.is_copying_in = false;
         self.is_muted = false;
         self.drop_lease = false;
+        self.retire_lease = false;
+        self.has_reset = false;
         self.portals.clear();
         self.fail_runs(report.sqlstate);
         let was_in_block = self.state.transaction != TransactionState::Idle
@@ -53,11 +55,16 @@ impl Core {
             self.is_unsynced = false;
             return;
         }
+        self.queued = 0;
         let mut has_failed = false;
         for expected in replies {
             match expected {
                 Expect::Answer(bytes) if !has_failed => self.out.extend_from_slice(&bytes),
+                Expect::Known(_) if !has_failed => put_parse_complete(&mut self.out),
                 Expect::Answer(_) => {}
+                Expect::Known(name) => {
+                    self.prepared.remove(&name);
+                }
                 // The message that waited for its settings is looked at again.
                 Expect::Own(Own::Settings | Own::Doubt) => {}
                 Expect::Sync => {
@@ -84,7 +91,8 @@ impl Core {
         self.is_unflushed = false;
     }
 
-    fn fail_runs(&mut self, code: &str) {
+    /// Ends every statement that has not ended, with this SQLSTATE.
+    pub(super) fn fail_runs(&mut self, code: &str) {
         let mut stepwise = self.stepwise.as_mut().and_then(|s| s.run.take());
         let mut replies = std::mem::take(&mut self.replies);
         let in_flight = replies.iter_mut().filter_map(Expect::run);

@@ -36,6 +36,8 @@ pub(super) enum Expect {
     Sync,
     /// Bytes of the proxy's own for the client.
     Answer(BytesMut),
+    /// ParseComplete of the proxy's own, for the statement of this name: one that the server has accepted before.
+    Known(Box<str>),
     /// An exchange of the proxy's own: the client sees nothing of it.
     Own(Own),
 }
@@ -92,7 +94,8 @@ impl Expect {
             | Expect::Execute(_)
             | Expect::Close
             | Expect::Sync
-            | Expect::Answer(_) => false,
+            | Expect::Answer(_)
+            | Expect::Known(_) => false,
         }
     }
 
@@ -106,6 +109,7 @@ impl Expect {
             | Expect::Close
             | Expect::Sync
             | Expect::Answer(_)
+            | Expect::Known(_)
             | Expect::Own(_) => None,
         }
     }

@@ -5,6 +5,7 @@ use bytes::{Buf, BytesMut};
 use super::core::{Core, HIGH_WATER};
 use super::replies::{Expect, Own};
 use super::run::Run;
+use super::simple::failing_statement;
 use crate::audit::{Event, Record};
 use crate::policy::sqlstate;
 use crate::sql::Kind;
@@ -265,7 +266,13 @@ impl Core {
                         stepwise.has_failed = true;
                         stepwise.must_fail = stepwise.is_in_clients_block();
                     }
-                } else if !run.is_cut_off {
+                } else if run.is_cut_off {
+                    // The cancel came too late, but the client was told of an error: what follows must not run.
+                    if let Some(stepwise) = &mut self.stepwise {
+                        stepwise.has_failed = true;
+                        stepwise.must_fail = stepwise.is_in_clients_block();
+                    }
+                } else {
                     let statements = run.judged.steps.len();
                     match &mut self.stepwise {
                         Some(stepwise) if stepwise.holds_completion(run.statement, statements) => {
@@ -307,6 +314,7 @@ impl Core {
                 | Expect::Describe
                 | Expect::Close
                 | Expect::Sync
+                | Expect::Known(_)
                 | Expect::Answer(_),
             )
             | None => {
@@ -339,12 +347,10 @@ impl Core {
         if run.judged.permit().is_some_and(|p| p.guards.single_statement) {
             link.applied = Applied::Unknown;
         }
-        let makes_tables = run
-            .judged
-            .script
-            .statements
-            .get(run.statement)
-            .is_some_and(|facts| matches!(facts.kind, Kind::Ddl | Kind::CreateTableAs | Kind::Select | Kind::Execute));
+        let makes_tables =
+            run.judged.script.statements.get(run.statement).is_some_and(|facts| {
+                matches!(facts.kind, Kind::Ddl | Kind::CreateTableAs | Kind::Select | Kind::Execute)
+            });
         if makes_tables && self.state.wanted.get("search_path").is_some_and(|path| path.contains("pg_temp")) {
             // What is made without a schema may be temporary without saying so.
             self.state.doubt.pins();
@@ -355,7 +361,9 @@ impl Core {
     /// What a write over its limit is answered with.
     fn over_limit(&mut self, run: &Run, tag: &[u8]) -> Option<Report> {
         let limit = run.step()?.max_rows_written?;
-        let rows = tag_rows(tag).filter(|&rows| rows > limit)?;
+        let is_write =
+            [&b"INSERT"[..], b"UPDATE", b"DELETE", b"MERGE", b"COPY"].iter().any(|verb| tag.starts_with(verb));
+        let rows = tag_rows(tag).filter(|&rows| is_write && rows > limit)?;
         let tier = self.judge.policy.tier;
         self.records.push(Record {
             rows: Some(rows),
@@ -407,6 +415,10 @@ impl Core {
         }
         self.is_copying_in = false;
         self.state.has_failed = true;
+        if is_about_prepared(&code, body) {
+            // What the connection has is not what it is thought to have, or it can never run again.
+            self.retire_lease = true;
+        }
         let Some(front) = self.replies.front_mut() else { return Err(self.unexpected(b'E')) };
         let is_simple = front.is_simple();
         match front {
@@ -478,7 +490,7 @@ impl Core {
                 self.out.extend_from_slice(message);
                 return Ok(());
             }
-            Expect::Answer(_) => return Err(self.unexpected(b'E')),
+            Expect::Answer(_) | Expect::Known(_) => return Err(self.unexpected(b'E')),
         }
         if !is_simple && !matches!(self.replies.front(), Some(Expect::SingleStep(_))) {
             self.skip_to_sync(link);
@@ -504,13 +516,18 @@ impl Core {
                     self.prepared.remove(&name);
                 }
                 Expect::Own(Own::Parse(statement)) => forget(statement.as_deref(), link),
+                Expect::Known(name) => {
+                    self.prepared.remove(&name);
+                }
+                // The server still has what was to be closed.
+                Expect::Own(Own::Close | Own::ReadOnly { .. }) => self.retire_lease = true,
+                Expect::Answer(bytes) => self.queued = self.queued.saturating_sub(bytes.len()),
                 Expect::Query(_)
                 | Expect::Step(_)
                 | Expect::SingleStep(_)
                 | Expect::Bind
                 | Expect::Describe
                 | Expect::Close
-                | Expect::Answer(_)
                 | Expect::Own(_) => {}
             }
         }
@@ -526,7 +543,13 @@ impl Core {
             Expect::Query(mut run) => {
                 self.state.ready(now, link);
                 self.is_unsynced = false;
-                put_ready(now, &mut self.out);
+                if run.is_cut_off && now == TransactionState::InBlock {
+                    // The client was told of an error, so its block has failed.
+                    self.send_own(&failing_statement(None), Own::FailQuery, link);
+                    self.answer(|out| put_ready(TransactionState::Failed, out));
+                } else {
+                    put_ready(now, &mut self.out);
+                }
                 self.finish(&mut run);
             }
             Expect::Step(run) | Expect::SingleStep(run) => {
@@ -568,12 +591,13 @@ impl Core {
         }
         if now == TransactionState::Idle
             && self.stepwise.is_none()
-            && self.replies.iter().all(|expected| matches!(expected, Expect::Answer(_)))
+            && self.replies.iter().all(|expected| matches!(expected, Expect::Answer(_) | Expect::Known(_)))
             && let Some(question) = self.state.doubt.question()
         {
             self.send_own(&question, Own::Doubt, link);
         }
-        link.in_sync = !self.replies.iter().any(|e| !matches!(e, Expect::Answer(_))) && !self.is_unsynced;
+        link.in_sync =
+            !self.replies.iter().any(|e| !matches!(e, Expect::Answer(_) | Expect::Known(_))) && !self.is_unsynced;
         Ok(())
     }
 
@@ -597,6 +621,15 @@ impl Core {
 
     fn unexpected(&self, tag: u8) -> Broken {
         Broken::Unexpected { tag, expected: format!("{:?}", self.replies.front().map(std::mem::discriminant)) }
+    }
+}
+
+/// Whether an error speaks of a prepared statement that is missing, already there, or outdated by DDL.
+fn is_about_prepared(code: &str, body: &[u8]) -> bool {
+    match code {
+        sqlstate::UNKNOWN_STATEMENT | sqlstate::DUPLICATE_STATEMENT => true,
+        sqlstate::NOT_SUPPORTED => error_field(body, b'R').as_deref() == Some("RevalidateCachedQuery"),
+        _ => false,
     }
 }
 

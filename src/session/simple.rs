@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::core::{Core, IntentGate, Progress, Step, body_report};
+use super::extended::deallocated;
 use super::replies::{Expect, Own};
 use super::run::Run;
 use super::stepwise::Stepwise;
@@ -43,6 +44,17 @@ impl Core {
                 if let Some(local) = judged.local() {
                     self.answer_local(local);
                 }
+                self.answer_ready();
+                Progress::Consumed
+            }
+            // A statement of the extended protocol, which has another name upstream.
+            _ if deallocated(&judged).is_some_and(|named| self.prepared.contains_key(named))
+                && self.state.transaction != TransactionState::Failed =>
+            {
+                if let Some(named) = deallocated(&judged) {
+                    self.prepared.remove(named);
+                }
+                self.answer(|out| put_command_complete("DEALLOCATE", out));
                 self.answer_ready();
                 Progress::Consumed
             }

@@ -76,7 +76,9 @@ impl Play {
                 b'Q' => format!("Q {}", crate::wire::read_query(body).unwrap()),
                 b'P' => {
                     let parse = crate::wire::ParseView::read(body).unwrap();
-                    format!("P {} {}", parse.name, parse.sql).replace("  ", " ")
+                    // The names' numbers are the process's.
+                    let name = if parse.name.is_empty() { "" } else { "NAME " };
+                    format!("P {name}{}", parse.sql)
                 }
                 tag => (tag as char).to_string(),
             };
@@ -242,7 +244,7 @@ fn a_prepared_statement_follows_its_session() {
         put_parse("mine", b"SELECT $1", &[0, 0], out);
         one_byte(b'S', out);
     });
-    assert_eq!(play.sent(), ["P pgbelay_1 SELECT $1", "S"]);
+    assert_eq!(play.sent(), ["P NAME SELECT $1", "S"]);
     play.server(|out| {
         one_byte(b'1', out);
         put_ready(TransactionState::Idle, out);
@@ -259,7 +261,7 @@ fn a_prepared_statement_follows_its_session() {
         put_execute("", out);
         one_byte(b'S', out);
     });
-    assert_eq!(play.sent(), ["P pgbelay_1 SELECT $1", "B", "D", "E", "S"]);
+    assert_eq!(play.sent(), ["P NAME SELECT $1", "B", "D", "E", "S"]);
     play.server(|out| {
         for tag in [b'1', b'2', b'n'] {
             one_byte(tag, out);
@@ -332,4 +334,96 @@ fn a_set_is_carried_to_the_next_connection_and_a_rollback_undoes_it() {
     play.client(query("SELECT now()"));
     let sent = play.sent();
     assert!(sent.len() == 1 && sent[0].contains("'timezone','Etc/GMT+5'"), "{sent:?}");
+}
+
+#[test]
+fn the_rest_of_a_bind_that_was_not_sent_is_dropped() {
+    let mut play = Play::service();
+    play.client(query("BEGIN"));
+    play.server(completed("BEGIN", TransactionState::InBlock));
+    play.sent();
+    let hidden = {
+        let mut hidden = BytesMut::new();
+        put_query(b"DELETE FROM t", &mut hidden);
+        hidden
+    };
+    play.client(|out| {
+        put_parse("", b"SHOW pgbelay.tier", &[0, 0], out);
+        put_bind_head("", "", 6 + 5000 + hidden.len(), out);
+        out.extend_from_slice(&[0; 5006]);
+    });
+    play.client(|out| {
+        out.extend_from_slice(&hidden);
+        one_byte(b'S', out);
+    });
+    assert_eq!(
+        play.sent(),
+        Vec::<String>::new(),
+        "the answer is the proxy's own, so nothing of the Bind goes upstream"
+    );
+}
+
+#[test]
+fn nothing_follows_a_reset_in_its_pipeline() {
+    let mut play = Play::new(Role::Engineer, Tier::Prod);
+    play.client(|out| {
+        extended("RESET ALL", out);
+        extended("SELECT wipe()", out);
+        one_byte(b'S', out);
+    });
+    let sent = play.sent();
+    assert!(!sent.iter().any(|message| message.contains("wipe")), "{sent:?}");
+}
+
+#[test]
+fn each_guarded_statement_has_an_intent_of_its_own() {
+    let mut play = Play::service();
+    let mut asked = 0;
+    for sql in ["UPDATE t SET a = 1 WHERE id = 5", "NOTIFY x", "UPDATE t SET a = 2 WHERE id = 5"] {
+        put_query(sql.as_bytes(), &mut play.input);
+        for _ in 0..9 {
+            match play.core.client(&mut play.input, Some(&mut play.link)) {
+                Step::NeedIntent(record) => {
+                    asked += 1;
+                    assert_eq!(record.statement.unwrap().sql, sql);
+                    play.core.intent_recorded(Ok(()));
+                }
+                Step::AwaitReplies => {
+                    let sent = play.sent().concat();
+                    let tag = if sent.contains("UPDATE") { "UPDATE 1" } else { "BEGIN" };
+                    let state =
+                        if sent.contains("COMMIT") { TransactionState::Idle } else { TransactionState::InBlock };
+                    completed(tag, state)(&mut play.link.inbox);
+                    play.core.upstream(&mut play.link).unwrap();
+                }
+                _ if !play.core.is_idle() => {
+                    completed("NOTIFY", TransactionState::Idle)(&mut play.link.inbox);
+                    play.core.upstream(&mut play.link).unwrap();
+                }
+                _ => break,
+            }
+        }
+        play.sent();
+    }
+    assert_eq!(asked, 3);
+}
+
+#[test]
+fn an_open_doubt_keeps_the_connection() {
+    let mut play = Play::new(Role::Service, Tier::Int);
+    play.client(|out| {
+        extended("SELECT set_config('search_path', $1, false)", out);
+        one_byte(b'S', out);
+        one_byte(b'S', out);
+    });
+    play.sent();
+    play.server(|out| {
+        one_byte(b'1', out);
+        one_byte(b'2', out);
+        put_command_complete("SELECT 1", out);
+        put_ready(TransactionState::Idle, out);
+    });
+    let sent = play.sent();
+    assert!(sent.iter().any(|message| message.contains("current_setting('search_path'")), "{sent:?}");
+    assert!(!play.core.may_release());
 }

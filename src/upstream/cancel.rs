@@ -14,11 +14,13 @@ pub struct CancelTarget {
     endpoint: Arc<Endpoint>,
     pid: u32,
     key: Vec<u8>,
+    /// Requests that may still arrive.
+    in_flight: AtomicU32,
 }
 
 impl CancelTarget {
     pub(super) fn new(endpoint: Arc<Endpoint>, pid: u32, key: Vec<u8>) -> Self {
-        Self { endpoint, pid, key }
+        Self { endpoint, pid, key, in_flight: AtomicU32::new(0) }
     }
 
     /// Sends the request on a connection of its own and waits until the server has closed that: then the signal is sent
@@ -46,7 +48,6 @@ impl CancelTarget {
 #[derive(Debug, Default)]
 pub struct CancelSlot {
     target: Mutex<Option<Arc<CancelTarget>>>,
-    in_flight: AtomicU32,
 }
 
 impl CancelSlot {
@@ -58,32 +59,29 @@ impl CancelSlot {
     /// The session gives its connection back. Returns false when a cancel is under way that may still hit it: then the
     /// connection must be closed, so that the cancel cannot hit the next session's statement.
     pub fn detach(&self) -> bool {
-        let mut target = self.lock();
-        *target = None;
-        self.in_flight.load(Ordering::Acquire) == 0
+        self.lock().take().is_none_or(|target| target.in_flight.load(Ordering::Acquire) == 0)
     }
 
     /// Cancels what the session runs now, if it holds a connection.
+    ///
+    /// Cancel safety: dropped halfway the connection counts as one that a cancel may still hit.
     pub async fn cancel(&self) -> Result<(), ConnectError> {
         let target = {
             let target = self.lock();
             let Some(target) = target.as_ref() else { return Ok(()) };
-            self.in_flight.fetch_add(1, Ordering::AcqRel);
+            // Counted under the lock: `detach` sees it, or the target is gone.
+            target.in_flight.fetch_add(1, Ordering::AcqRel);
             Arc::clone(target)
         };
-        let _counted = Counted(&self.in_flight);
-        target.send().await
+        let sent = target.send().await;
+        if sent.is_ok() {
+            target.in_flight.fetch_sub(1, Ordering::AcqRel);
+        }
+        // Otherwise the request may still arrive, whenever: the connection is never given to another session.
+        sent
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<CancelTarget>>> {
         self.target.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct Counted<'a>(&'a AtomicU32);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

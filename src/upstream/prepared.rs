@@ -3,14 +3,15 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use lru::LruCache;
+use ring::rand::{SecureRandom, SystemRandom};
 
 /// A statement as the server sees it: its text and the parameter types that were declared.
 #[derive(Debug)]
 pub struct Statement {
-    /// Its name upstream, never used again for another statement (`pgbelay_<n>`).
+    /// Its name upstream, never used again for another statement (`pgbelay_<process>_<n>`).
     pub name: String,
     /// Number in that name.
     pub id: u64,
@@ -33,6 +34,17 @@ impl Statement {
         self.is_valid.store(is_valid, Ordering::Relaxed);
     }
 }
+
+/// A part of every name that other sessions cannot guess: the names live on connections that are shared.
+static PROCESS: LazyLock<String> = LazyLock::new(|| {
+    let mut bytes = [0; 6];
+    // Without randomness the names are still unique, and the policy refuses them in SQL.
+    let _filled = SystemRandom::new().fill(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+});
+
+/// Longer texts are not remembered: each Parse of one has a name of its own.
+const INTERNED_TEXT: usize = 16 * 1024;
 
 /// Gives equal statements one upstream name, as long as they are remembered.
 #[derive(Debug)]
@@ -62,13 +74,15 @@ impl Statements {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let statement = Arc::new(Statement {
-            name: format!("pgbelay_{id}"),
+            name: format!("pgbelay_{}_{id}", *PROCESS),
             id,
             sql: sql.into(),
             types: types.into(),
             is_valid: AtomicBool::new(false),
         });
-        known.put(key, Arc::clone(&statement));
+        if sql.len() <= INTERNED_TEXT {
+            known.put(key, Arc::clone(&statement));
+        }
         statement
     }
 }
