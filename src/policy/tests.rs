@@ -266,6 +266,38 @@ fn writes_are_guarded_and_announced() {
 }
 
 #[test]
+fn what_execute_runs_is_held_to_the_limit_as_a_write() {
+    let execute = || Facts { effects: vec![Effect::Execute("p".to_owned())], ..facts(Kind::Execute, "EXECUTE") };
+    let permit = guards(&service(), vec![execute()]);
+    assert_eq!(permit.max_rows_written, Some(1_000));
+    assert!(permit.intent && permit.opaque);
+    assert_eq!(guards(&engineer(), vec![execute()]).max_rows_written, None, "READ ONLY on the server");
+    assert_eq!(guards(&default_policy(Role::Service, Tier::Int), vec![execute()]).max_rows_written, None);
+    let prepare = || Facts { effects: vec![Effect::Prepare("p".to_owned())], ..facts(Kind::Prepare, "PREPARE") };
+    assert_eq!(guards(&service(), vec![prepare()]).max_rows_written, None, "it runs nothing yet");
+}
+
+#[test]
+fn writes_that_cannot_be_counted_run_only_where_no_limit_is_set() {
+    let mut policy = default_policy(Role::Service, Tier::Int);
+    let explain = || Facts { tag: "EXPLAIN".into(), ..write(Kind::Explain, Verb::Delete, Boundedness::Bounded) };
+    let copy = || write(Kind::CopyTo, Verb::Insert, Boundedness::NotApplicable);
+    let table = |kind| Facts { tag: "CREATE TABLE AS".into(), ..write(kind, Verb::Delete, Boundedness::Bounded) };
+    let uncountable = || [explain(), copy(), table(Kind::CreateTableAs), table(Kind::TempDdl)];
+    for statement in uncountable() {
+        assert_eq!(denied_by(&policy, vec![statement.clone()]), None, "{statement:?}");
+    }
+    policy.max_rows_written = Some(5);
+    for statement in uncountable() {
+        assert_eq!(denied_by(&policy, vec![statement.clone()]), Some("uncountable-write"), "{statement:?}");
+    }
+    for kind in [Kind::Select, Kind::Insert, Kind::Update, Kind::Delete, Kind::Merge, Kind::CopyFrom, Kind::Prepare] {
+        assert_eq!(denied_by(&policy, vec![write(kind, Verb::Delete, Boundedness::Bounded)]), None, "{kind:?}");
+    }
+    assert_eq!(denied_by(&policy, vec![facts(Kind::Explain, "EXPLAIN"), facts(Kind::CopyTo, "COPY")]), None);
+}
+
+#[test]
 fn opaque_functions_follow_the_policy() {
     assert_eq!(denied_by(&default_policy(Role::Migrator, Tier::Prod), vec![calling("touch")]), Some("opaque-write"));
     assert_eq!(denied_by(&service(), vec![calling("touch")]), None);

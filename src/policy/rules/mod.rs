@@ -5,11 +5,13 @@ mod context;
 mod functions;
 mod read_only;
 mod reason;
+mod reserved;
 mod schema;
 mod server_access;
 mod settings;
 mod text;
 mod unbounded;
+mod uncountable;
 mod unparsed;
 
 pub(crate) use context::qualified;
@@ -45,6 +47,12 @@ pub const RULES: &[Rule] = &[
         summary: "a pgbelay.* setting that does not exist, or cannot be set this way",
         sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
         check: settings::proxy_setting,
+    },
+    Rule {
+        id: "reserved-name",
+        summary: "prepared statements, savepoints and cursors named as the proxy names its own",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        check: reserved::name,
     },
     Rule {
         id: "reason-required",
@@ -147,6 +155,12 @@ pub const RULES: &[Rule] = &[
         summary: "CALL and the database's own volatile functions",
         sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
         check: functions::opaque,
+    },
+    Rule {
+        id: "uncountable-write",
+        summary: "a write whose rows cannot be counted against the tier's limit",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        check: uncountable::write,
     },
     Rule {
         id: "unparsed-write",

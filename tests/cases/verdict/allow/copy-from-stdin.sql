@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- verdict: guarded
+COPY email_drafts FROM STDIN;

@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- verdict: guarded
+EXECUTE p (1);

@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- verdict: allow
+EXPLAIN ANALYZE SELECT * FROM email_drafts;

@@ -1,0 +1,3 @@
+-- role: service
+-- tier: prod
+DEALLOCATE ALL;

@@ -1,0 +1,3 @@
+-- role: service
+-- tier: prod
+EXECUTE my_pgbelay_1;

@@ -1,0 +1,3 @@
+-- role: service
+-- tier: prod
+EXECUTE "pgbelayé_1";

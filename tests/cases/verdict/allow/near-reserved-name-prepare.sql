@@ -1,0 +1,3 @@
+-- role: service
+-- tier: prod
+PREPARE pgbelay AS SELECT 1;

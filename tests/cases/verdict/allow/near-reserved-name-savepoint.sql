@@ -1,0 +1,3 @@
+-- role: service
+-- tier: prod
+BEGIN; SAVEPOINT pgbela; ROLLBACK TO SAVEPOINT pgbela; COMMIT;

@@ -1,0 +1,3 @@
+-- role: service
+-- tier: prod
+SELECT * FROM pgbelay_1;
