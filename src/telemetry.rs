@@ -3,16 +3,22 @@
 //! Every metric's name, labels and HELP text stand in [`METRICS`]; docs/metrics.md is the reference for people. Handles are
 //! made once and kept, so that the hot path adds to an atomic and looks nothing up.
 
-use std::io::{self, IsTerminal};
+mod catalog;
+mod log;
+
+use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Gauge, Histogram, SharedString, counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
 
 use crate::config::Tier;
 use crate::sql::Class;
+use catalog::*;
+
+pub use catalog::{Kind, METRICS, Metric};
+pub use log::{LogFormat, init};
 
 /// Why the log or the metrics could not be set up.
 #[derive(Debug, Error)]
@@ -37,54 +43,6 @@ pub enum TelemetryError {
     /// The thread that folds histograms cannot be started.
     #[error("the metrics thread cannot be started: {0}")]
     Thread(#[from] io::Error),
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people; in colour on a terminal.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-impl LogFormat {
-    /// What `PGBELAY_LOG_FORMAT` asks for; text without it.
-    pub fn from_env() -> Result<Self, TelemetryError> {
-        match std::env::var("PGBELAY_LOG_FORMAT") {
-            Ok(text) => Self::named(&text),
-            Err(_) => Ok(LogFormat::Text),
-        }
-    }
-
-    fn named(text: &str) -> Result<Self, TelemetryError> {
-        match text {
-            "" | "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            other => Err(TelemetryError::Format(other.to_owned())),
-        }
-    }
-}
-
-/// Sends log lines to standard error: `RUST_LOG`, else `PGBELAY_LOG`, else level info. Call it once.
-pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
-    let filter = filter_from(|variable| std::env::var(variable).ok())?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    }
-    .map_err(|error| TelemetryError::Installed(error.to_string()))
-}
-
-fn filter_from(env: impl Fn(&'static str) -> Option<String>) -> Result<EnvFilter, TelemetryError> {
-    for variable in ["RUST_LOG", "PGBELAY_LOG"] {
-        if let Some(text) = env(variable).filter(|text| !text.is_empty()) {
-            return EnvFilter::try_new(text)
-                .map_err(|error| TelemetryError::Filter { variable, reason: error.to_string() });
-        }
-    }
-    Ok(EnvFilter::new("info"))
 }
 
 /// The process's metrics, for rendering.
@@ -137,161 +95,6 @@ const SECONDS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
     60.0, 120.0,
 ];
-
-/// What a metric is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Buckets of seconds.
-    Histogram,
-}
-
-/// One metric's description.
-#[derive(Clone, Copy, Debug)]
-pub struct Metric {
-    /// Its name, with the unit as Prometheus's naming guide asks.
-    pub name: &'static str,
-    /// What it is.
-    pub kind: Kind,
-    /// Its label names.
-    pub labels: &'static [&'static str],
-    /// Its HELP text.
-    pub help: &'static str,
-}
-
-const TIER: &[&str] = &["database", "tier"];
-
-const SESSIONS: &str = "pgbelay_sessions";
-const SESSIONS_PINNED: &str = "pgbelay_sessions_pinned";
-const STATEMENTS: &str = "pgbelay_statements_total";
-const STATEMENT_SECONDS: &str = "pgbelay_statement_duration_seconds";
-const DENIALS: &str = "pgbelay_denials_total";
-const LIMITS: &str = "pgbelay_limits_hit_total";
-const CHECKOUT_SECONDS: &str = "pgbelay_pool_checkout_wait_seconds";
-const POOL_MAX: &str = "pgbelay_pool_connections_max";
-const POOL_OPEN: &str = "pgbelay_pool_connections_open";
-const POOL_IDLE: &str = "pgbelay_pool_connections_idle";
-const POOL_IN_USE: &str = "pgbelay_pool_connections_in_use";
-const POOL_WAITING: &str = "pgbelay_pool_clients_waiting";
-const UPSTREAM_ERRORS: &str = "pgbelay_upstream_errors_total";
-const ACCEPTED: &str = "pgbelay_connections_accepted_total";
-const REFUSED: &str = "pgbelay_connections_refused_total";
-const AUTH_FAILURES: &str = "pgbelay_auth_failures_total";
-const PROTOCOL_ERRORS: &str = "pgbelay_protocol_errors_total";
-const AUDIT_LAG: &str = "pgbelay_audit_lag_seconds";
-const AUDIT_FAILURES: &str = "pgbelay_audit_failures_total";
-const RELOADS: &str = "pgbelay_config_reloads_total";
-const BUILD: &str = "pgbelay_build_info";
-const STARTED: &str = "pgbelay_start_time_seconds";
-
-/// Every metric there is.
-pub const METRICS: &[Metric] = &[
-    Metric { name: SESSIONS, kind: Kind::Gauge, labels: TIER, help: "Authenticated client sessions." },
-    Metric {
-        name: SESSIONS_PINNED,
-        kind: Kind::Gauge,
-        labels: &["database", "tier", "reason"],
-        help: "Sessions that hold an upstream connection of their own, by the state that keeps it.",
-    },
-    Metric {
-        name: STATEMENTS,
-        kind: Kind::Counter,
-        labels: &["database", "tier", "class", "verdict"],
-        help: "Statements judged, by pgaudit class and verdict.",
-    },
-    Metric {
-        name: STATEMENT_SECONDS,
-        kind: Kind::Histogram,
-        labels: TIER,
-        help: "Time from a statement's arrival to the end of its answer, waiting for a connection included.",
-    },
-    Metric {
-        name: DENIALS,
-        kind: Kind::Counter,
-        labels: &["database", "tier", "rule"],
-        help: "Statements refused, by rule.",
-    },
-    Metric {
-        name: LIMITS,
-        kind: Kind::Counter,
-        labels: &["database", "tier", "kind"],
-        help: "Statements and sessions ended by a limit.",
-    },
-    Metric {
-        name: CHECKOUT_SECONDS,
-        kind: Kind::Histogram,
-        labels: TIER,
-        help: "Time a session waited for an upstream connection.",
-    },
-    Metric { name: POOL_MAX, kind: Kind::Gauge, labels: TIER, help: "Most upstream connections the pool may open." },
-    Metric { name: POOL_OPEN, kind: Kind::Gauge, labels: TIER, help: "Upstream connections open, idle or in use." },
-    Metric { name: POOL_IDLE, kind: Kind::Gauge, labels: TIER, help: "Upstream connections that wait for a session." },
-    Metric { name: POOL_IN_USE, kind: Kind::Gauge, labels: TIER, help: "Upstream connections that a session holds." },
-    Metric {
-        name: POOL_WAITING,
-        kind: Kind::Gauge,
-        labels: TIER,
-        help: "Sessions that wait for an upstream connection.",
-    },
-    Metric {
-        name: UPSTREAM_ERRORS,
-        kind: Kind::Counter,
-        labels: &["database", "tier", "kind"],
-        help: "Upstream connections that could not be made or were lost.",
-    },
-    Metric { name: ACCEPTED, kind: Kind::Counter, labels: &[], help: "Client connections accepted." },
-    Metric {
-        name: REFUSED,
-        kind: Kind::Counter,
-        labels: &["reason"],
-        help: "Client connections refused before authentication.",
-    },
-    Metric { name: AUTH_FAILURES, kind: Kind::Counter, labels: &["reason"], help: "Logins refused." },
-    Metric {
-        name: PROTOCOL_ERRORS,
-        kind: Kind::Counter,
-        labels: &[],
-        help: "Client connections ended because a message was malformed or out of place.",
-    },
-    Metric {
-        name: AUDIT_LAG,
-        kind: Kind::Gauge,
-        labels: &[],
-        help: "Age of the oldest audit record that is not on disk yet.",
-    },
-    Metric { name: AUDIT_FAILURES, kind: Kind::Counter, labels: &[], help: "Audit records that could not be written." },
-    Metric {
-        name: RELOADS,
-        kind: Kind::Counter,
-        labels: &["outcome"],
-        help: "Configuration reloads; a failed one leaves the old configuration in force.",
-    },
-    Metric {
-        name: BUILD,
-        kind: Kind::Gauge,
-        labels: &["version"],
-        help: "Always 1; the label is the running version.",
-    },
-    Metric {
-        name: STARTED,
-        kind: Kind::Gauge,
-        labels: &[],
-        help: "When the process started, in seconds since the Unix epoch.",
-    },
-];
-
-fn describe() {
-    for metric in METRICS {
-        match metric.kind {
-            Kind::Counter => metrics::describe_counter!(metric.name, metric.help),
-            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
-            Kind::Histogram => metrics::describe_histogram!(metric.name, metric.help),
-        }
-    }
-}
 
 /// Metrics of the process as a whole.
 #[derive(Clone)]

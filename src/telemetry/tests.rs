@@ -156,27 +156,3 @@ fn the_reference_lists_every_metric() {
         assert!(reference.contains(&format!("`{}`", limit.as_str())), "{limit:?}");
     }
 }
-
-#[test]
-fn the_log_filter_comes_from_rust_log_first() {
-    let both = |variable: &str| Some(if variable == "RUST_LOG" { "debug" } else { "trace" }.to_owned());
-    assert_eq!(filter_from(both).unwrap().to_string(), "debug");
-    let own = |variable: &str| (variable == "PGBELAY_LOG").then(|| "warn,pgbelay::audit=trace".to_owned());
-    assert_eq!(filter_from(own).unwrap().to_string(), "pgbelay::audit=trace,warn");
-    assert_eq!(filter_from(|_| None).unwrap().to_string(), "info");
-    assert_eq!(filter_from(|_| Some(String::new())).unwrap().to_string(), "info");
-}
-
-#[test]
-fn a_bad_filter_names_its_variable() {
-    let error = filter_from(|variable| (variable == "PGBELAY_LOG").then(|| "pgbelay=loud".to_owned())).unwrap_err();
-    assert!(error.to_string().starts_with("PGBELAY_LOG is not a log filter"), "{error}");
-}
-
-#[test]
-fn log_formats_have_names() {
-    assert_eq!(LogFormat::named("json").unwrap(), LogFormat::Json);
-    assert_eq!(LogFormat::named("").unwrap(), LogFormat::Text);
-    let error = LogFormat::named("xml").unwrap_err();
-    assert_eq!(error.to_string(), r#"PGBELAY_LOG_FORMAT is "xml"; use text or json"#);
-}
