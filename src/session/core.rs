@@ -10,19 +10,17 @@ use bytes::{Buf, BytesMut};
 
 use super::confirm::Confirm;
 use super::extended::{Portal, Prepared};
+use super::intent::Intent;
 use super::replies::Expect;
 use super::run::Run;
 use super::state::SessionState;
 use super::stepwise::Stepwise;
-use crate::audit::{Event, Record, SessionContext};
+use crate::audit::{Record, SessionContext};
 use crate::guard::{Judge, Judged};
 use crate::policy::sqlstate;
 use crate::sql::Class;
 use crate::upstream::{Link, Parameters, Settings, Statements};
-use crate::wire::{
-    BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header, put_bare,
-    put_parse_complete, put_ready,
-};
+use crate::wire::{BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header};
 
 /// Output beyond this many bytes is sent before more is taken in.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
@@ -53,15 +51,6 @@ enum Passing {
     Forward(usize),
     /// So many bytes are dropped.
     Discard(usize),
-}
-
-/// Whether the record that must precede the message at hand is on disk.
-#[derive(Debug, Default)]
-enum Intent {
-    #[default]
-    NotAsked,
-    Recorded,
-    Failed(String),
 }
 
 pub(super) struct Core {
@@ -122,8 +111,8 @@ pub(super) struct Core {
     pub(super) stepwise: Option<Stepwise>,
     pub(super) partial: super::server_side::Partial,
     passing: Passing,
-    intent: Intent,
-    statement_no: u64,
+    pub(super) intent: Intent,
+    pub(super) statement_no: u64,
     /// A message was looked at and has to be looked at again: the connection stays until it is done with.
     is_message_waiting: bool,
 }
@@ -377,100 +366,6 @@ impl Core {
         true
     }
 
-    /// Emits the proxy's own answers that have become due.
-    pub(super) fn answer_in_turn(&mut self) {
-        while let Some(Expect::Answer(_) | Expect::Known(_)) = self.replies.front() {
-            match self.replies.pop_front() {
-                Some(Expect::Answer(bytes)) => {
-                    self.queued = self.queued.saturating_sub(bytes.len());
-                    self.out.extend_from_slice(&bytes);
-                }
-                _ => put_parse_complete(&mut self.out),
-            }
-        }
-    }
-
-    /// ParseComplete for a statement that the server need not be asked about.
-    pub(super) fn answer_known_parse(&mut self, name: &str) {
-        if self.replies.is_empty() {
-            put_parse_complete(&mut self.out);
-        } else {
-            self.replies.push_back(Expect::Known(name.into()));
-        }
-    }
-
-    /// Puts bytes of the proxy's own in line behind the answers that are still to come.
-    pub(super) fn answer(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        match self.replies.back_mut() {
-            None => write(&mut self.out),
-            Some(Expect::Answer(bytes)) => {
-                let before = bytes.len();
-                write(bytes);
-                self.queued += bytes.len() - before;
-            }
-            Some(_) => {
-                let mut bytes = BytesMut::new();
-                write(&mut bytes);
-                self.queued += bytes.len();
-                self.replies.push_back(Expect::Answer(bytes));
-            }
-        }
-    }
-
-    /// Waits for the answers to everything sent: a Flush makes sure that they come.
-    pub(super) fn await_replies(&mut self, link: Option<&mut Link>) -> Progress {
-        if let Some(link) = link
-            && self.is_unflushed
-        {
-            put_bare(b'H', &mut link.outbox);
-            self.is_unflushed = false;
-        }
-        Progress::Stop(Step::AwaitReplies)
-    }
-
-    /// The intent of the message at hand is on disk, or cannot be put there.
-    pub(super) fn intent_recorded(&mut self, result: Result<(), String>) {
-        self.intent = match result {
-            Ok(()) => Intent::Recorded,
-            Err(why) => Intent::Failed(why),
-        };
-    }
-
-    /// Asks for the intent of a statement to be on disk before it runs. `Ok` once it may run.
-    pub(super) fn require_intent(&mut self, run: &Run) -> Result<(), IntentGate> {
-        if !run.judged.permit().is_some_and(|p| p.guards.intent) {
-            return Ok(());
-        }
-        match std::mem::take(&mut self.intent) {
-            Intent::Recorded => {
-                // Kept until the message is consumed: it may have to be looked at again for want of a connection.
-                self.intent = Intent::Recorded;
-                Ok(())
-            }
-            Intent::NotAsked => Err(IntentGate::Ask(Box::new(run.record(Event::Statement, &self.context)))),
-            Intent::Failed(why) => Err(IntentGate::Refuse(
-                Report::error(sqlstate::AUDIT_FAILURE, "the statement cannot be audited, so it is not run")
-                    .detail(format!("The audit trail cannot be written: {why}"))
-                    .hint("Tell whoever runs pgbelay; the statement can be sent again once the trail is mended."),
-            )),
-        }
-    }
-
-    /// The record on disk was this statement's; the next one needs its own.
-    pub(super) fn forget_intent(&mut self) {
-        self.intent = Intent::NotAsked;
-    }
-
-    /// The number of the next statement. Only counted once it is sent.
-    pub(super) fn next_number(&self) -> u64 {
-        self.statement_no + 1
-    }
-
-    pub(super) fn count_statement(&mut self) {
-        self.statement_no += 1;
-        self.intent = Intent::NotAsked;
-    }
-
     /// Whether the connection may go to another session now.
     pub(super) fn may_release(&self) -> bool {
         self.state.transaction == TransactionState::Idle
@@ -523,12 +418,6 @@ impl Core {
                 .hint("Send the data as parameters or with COPY instead of inside the statement's text."),
         )
     }
-
-    /// ReadyForQuery of the proxy's own.
-    pub(super) fn answer_ready(&mut self) {
-        let transaction = self.state.transaction;
-        self.answer(|out| put_ready(transaction, out));
-    }
 }
 
 fn behind_reset() -> Report {
@@ -558,15 +447,6 @@ pub(super) enum Progress {
     Consumed,
     /// It must be looked at again after this.
     Stop(Step),
-}
-
-/// Why a statement does not run yet.
-#[derive(Debug)]
-pub(super) enum IntentGate {
-    /// Its intent has to be on disk first.
-    Ask(Box<Record>),
-    /// It cannot be put there.
-    Refuse(Report),
 }
 
 /// What a malformed body is answered with.

@@ -1,18 +1,20 @@
 //! Gives the state machine its bytes, connections and clock.
 
-use std::future::poll_fn;
-use std::io;
-use std::pin::{Pin, pin};
+mod io;
+mod outside;
+
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Instant;
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use bytes::BytesMut;
+use io::{READ_AHEAD, WaitFor, Wake, poll_send};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::control::{Order, Registered};
-use super::core::{Core, HIGH_WATER, Step};
-use super::limits::{Activity, Due, Limits};
+use super::core::{Core, Step};
+use super::limits::Limits;
 use super::lost::lost_report;
 use super::server_side::Broken;
 use crate::audit::{Event, Record, SessionContext};
@@ -20,15 +22,8 @@ use crate::config::{OnAuditFailure, format_duration};
 use crate::policy::sqlstate;
 use crate::server::{Server, TargetRuntime};
 use crate::stream::Stream;
-use crate::telemetry::Limit;
 use crate::upstream::{CheckoutError, Lease, Parameters, Settings};
-use crate::wire::{Report, TransactionState};
-
-/// Most bytes read ahead from a client whose message cannot be handled yet.
-const READ_AHEAD: usize = 128 * 1024;
-
-/// Bytes asked of a socket at once.
-const READ_SIZE: usize = 16 * 1024;
+use crate::wire::Report;
 
 /// Everything a session begins with; made by the start-up alone.
 #[derive(Debug)]
@@ -93,32 +88,6 @@ struct Driver {
     pinned: Vec<&'static str>,
     started: Instant,
     generation: u64,
-}
-
-/// What woke a session.
-#[derive(Debug)]
-enum Wake {
-    /// Bytes from the client.
-    Client,
-    /// Bytes from the server.
-    Upstream,
-    /// The output is sent.
-    Flushed,
-    /// An order, a deadline or a new configuration.
-    Control,
-    /// The client is gone.
-    ClientGone,
-    /// The server is gone.
-    UpstreamGone(String),
-}
-
-/// What a session waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WaitFor {
-    /// Anything.
-    Traffic,
-    /// The output to be sent.
-    Flush,
 }
 
 impl Driver {
@@ -361,134 +330,6 @@ impl Driver {
         ended.map(|_| "upstream lost")
     }
 
-    fn idle_too_long(&mut self) -> Option<&'static str> {
-        self.target.metrics.limit(Limit::IdleInTransaction);
-        self.record_limit(sqlstate::IDLE_IN_TRANSACTION, "the transaction was idle for too long");
-        self.core.fatal(
-            Report::fatal(sqlstate::IDLE_IN_TRANSACTION, "terminating connection due to idle-in-transaction timeout")
-                .hint("SHOW pgbelay.limits tells the limits of the tier."),
-        );
-        Some("idle in transaction")
-    }
-
-    /// Cancels what runs upstream, in a task of its own.
-    fn cancel(&self) {
-        let control = Arc::clone(&self.registered.control);
-        let target = Arc::clone(&self.target);
-        tokio::spawn(async move {
-            if let Err(error) = control.cancel.cancel().await {
-                target.metrics.upstream_error("cancel");
-                tracing::warn!(target = %target.name, %error, "cancel could not be sent");
-            }
-        });
-    }
-
-    /// Something from outside: an order, a deadline, a new configuration.
-    fn control(&mut self) -> Option<&'static str> {
-        match self.registered.control.ordered() {
-            Order::Kill => return self.shut_down(),
-            Order::Drain if self.lease.is_none() && self.core.is_idle() => return self.shut_down(),
-            Order::Drain | Order::Continue => {}
-        }
-        if let Some(why) = self.follow_configuration() {
-            return Some(why);
-        }
-        let policy = Arc::clone(&self.core.judge.policy);
-        let activity = self.activity();
-        match self.limits.due(&policy, activity, Instant::now())? {
-            Due::Warning(left) => {
-                let minutes = left.as_secs().div_ceil(60);
-                let unit = if minutes == 1 { "minute" } else { "minutes" };
-                let notice = Report::notice(format!("this session ends in {minutes} {unit}"))
-                    .detail(format!("Sessions of people on {} have a limit.", policy.tier))
-                    .hint("Finish or commit your work, and connect again.");
-                self.core.answer(|out| notice.write(out));
-                None
-            }
-            Due::SessionEnd => {
-                self.target.metrics.limit(Limit::SessionTime);
-                self.record_limit(sqlstate::SESSION_LIMIT, "the session reached its limit");
-                if !self.core.is_idle() {
-                    self.cancel();
-                }
-                self.core.fatal(
-                    Report::fatal(sqlstate::SESSION_LIMIT, "terminating connection: the session reached its limit")
-                        .detail(format!("Sessions of people on {} have a limit.", policy.tier))
-                        .hint("Connect again."),
-                );
-                Some("session limit")
-            }
-            Due::CancelStatement => {
-                self.target.metrics.limit(Limit::StatementTime);
-                self.record_limit(sqlstate::QUERY_CANCELED, "the statement ran too long");
-                self.cancel();
-                None
-            }
-            Due::GiveUpStatement => self.lost("The statement ran too long and could not be cancelled."),
-            Due::IdleInTransaction => self.idle_too_long(),
-        }
-    }
-
-    fn shut_down(&mut self) -> Option<&'static str> {
-        self.core.fatal(
-            Report::fatal(sqlstate::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
-                .hint("pgbelay is stopping or the session was ended; connect again."),
-        );
-        Some("shutdown")
-    }
-
-    /// Takes up a new configuration: its policy holds from the next statement on.
-    fn follow_configuration(&mut self) -> Option<&'static str> {
-        let runtime = self.server.runtime();
-        if runtime.generation == self.generation {
-            return None;
-        }
-        let found = runtime.resume(&self.core.context.user, &self.target);
-        match found {
-            Some((judge, target)) => {
-                let old = std::mem::replace(&mut self.core.judge, judge);
-                self.core.state.replace_forced(&old.forced, &self.core.judge.forced);
-                self.target = target;
-                self.generation = runtime.generation;
-                None
-            }
-            None => {
-                self.core.fatal(
-                    Report::fatal(
-                        sqlstate::ADMIN_SHUTDOWN,
-                        "terminating connection: its user, role or database is gone",
-                    )
-                    .detail("The configuration was loaded again without it."),
-                );
-                Some("configuration")
-            }
-        }
-    }
-
-    fn activity(&mut self) -> Activity {
-        if let Some(run) = self.core.replies.iter_mut().find_map(super::replies::Expect::run) {
-            return Activity::Running(run.started);
-        }
-        match self.core.state.transaction {
-            TransactionState::Idle if !self.core.is_unsynced => Activity::Idle,
-            // Messages without a Sync hold a transaction open, too.
-            TransactionState::Idle | TransactionState::InBlock | TransactionState::Failed => {
-                Activity::IdleInTransaction
-            }
-        }
-    }
-
-    fn record_limit(&mut self, code: &str, message: &str) {
-        let record = Record {
-            sqlstate: Some(code.to_owned()),
-            message: Some(message.to_owned()),
-            reason: self.core.reason.clone(),
-            ..Record::of(Event::Limit, &self.core.context)
-        };
-        self.core.records.push(record);
-        self.report();
-    }
-
     /// Hands on what the machine has to tell the audit trail and the metrics.
     fn report(&mut self) {
         for record in self.core.records.drain(..) {
@@ -509,60 +350,6 @@ impl Driver {
             self.target.metrics.statement(class, verdict);
             self.target.metrics.denied(rule);
         }
-    }
-
-    /// Waits for traffic while both sides' output is sent as fast as they take it.
-    ///
-    /// Neither side can block the other: as long as one is slow, the other is read only up to a limit.
-    async fn wait(&mut self, until: WaitFor) -> Wake {
-        let now = Instant::now();
-        let policy = Arc::clone(&self.core.judge.policy);
-        let activity = self.activity();
-        let deadline = self.limits.next(&policy, activity, now);
-        self.registered.control.set_deadline(deadline);
-        let control = Arc::clone(&self.registered.control);
-        let mut notified = pin!(control.wake.notified());
-        poll_fn(|cx| {
-            if notified.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Wake::Control);
-            }
-            if self.is_client_gone {
-                self.core.out.clear();
-            } else if poll_send(&mut self.client, &mut self.core.out, cx).is_err() {
-                return Poll::Ready(Wake::ClientGone);
-            }
-            if let Some(lease) = &mut self.lease {
-                let connection = lease.connection();
-                if let Err(error) = poll_send(&mut connection.stream, &mut connection.link.outbox, cx) {
-                    return Poll::Ready(Wake::UpstreamGone(error.to_string()));
-                }
-                if self.core.out.len() < HIGH_WATER {
-                    match poll_receive(&mut connection.stream, &mut connection.link.inbox, cx) {
-                        Poll::Ready(Ok(0)) => return Poll::Ready(Wake::UpstreamGone("end of stream".to_owned())),
-                        Poll::Ready(Ok(_)) => return Poll::Ready(Wake::Upstream),
-                        Poll::Ready(Err(error)) => return Poll::Ready(Wake::UpstreamGone(error.to_string())),
-                        Poll::Pending => {}
-                    }
-                }
-            }
-            let outbox = self.lease.as_mut().map_or(0, |lease| lease.connection().link.outbox.len());
-            if until == WaitFor::Flush && self.core.out.len() <= HIGH_WATER / 2 && outbox <= HIGH_WATER / 2 {
-                return Poll::Ready(Wake::Flushed);
-            }
-            if !self.is_client_gone
-                && until == WaitFor::Traffic
-                && outbox < HIGH_WATER
-                && self.input.len() < read_ahead(&self.input)
-            {
-                match poll_receive(&mut self.client, &mut self.input, cx) {
-                    Poll::Ready(Ok(n)) if n > 0 => return Poll::Ready(Wake::Client),
-                    Poll::Ready(_) => return Poll::Ready(Wake::ClientGone),
-                    Poll::Pending => {}
-                }
-            }
-            Poll::Pending
-        })
-        .await
     }
 
     /// The session is over: what is left is sent, the connection given back or closed, and the end recorded.
@@ -589,46 +376,5 @@ impl Driver {
         });
         self.report();
         self.target.metrics.session_closed();
-    }
-}
-
-/// How much may be read ahead: a message that must be whole is taken in as a whole, whose size the machine has checked.
-fn read_ahead(input: &BytesMut) -> usize {
-    match crate::wire::frontend_header(input) {
-        Ok(Some(header)) => READ_AHEAD.max(header.size.min(crate::wire::MAX_BUFFERED)),
-        Ok(None) | Err(_) => READ_AHEAD,
-    }
-}
-
-/// Sends as much as the socket takes.
-fn poll_send(stream: &mut Stream, out: &mut BytesMut, cx: &mut Context<'_>) -> io::Result<()> {
-    if out.is_empty() {
-        return Ok(());
-    }
-    while !out.is_empty() {
-        match Pin::new(&mut *stream).poll_write(cx, out) {
-            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-            Poll::Ready(Ok(n)) => out.advance(n),
-            Poll::Ready(Err(error)) => return Err(error),
-            Poll::Pending => break,
-        }
-    }
-    match Pin::new(stream).poll_flush(cx) {
-        Poll::Ready(Err(error)) => Err(error),
-        Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
-    }
-}
-
-/// Reads what is there, at most [`READ_SIZE`] bytes.
-fn poll_receive(stream: &mut Stream, into: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    let mut chunk = [std::mem::MaybeUninit::<u8>::uninit(); READ_SIZE];
-    let mut buffer = ReadBuf::uninit(&mut chunk);
-    match Pin::new(stream).poll_read(cx, &mut buffer) {
-        Poll::Ready(Ok(())) => {
-            into.extend_from_slice(buffer.filled());
-            Poll::Ready(Ok(buffer.filled().len()))
-        }
-        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-        Poll::Pending => Poll::Pending,
     }
 }

@@ -1,16 +1,21 @@
 //! One client's session: a state machine without sockets, and the driver that gives it bytes and connections.
 
+mod answers;
+mod batch;
+mod completion;
 mod confirm;
 mod control;
 mod core;
 mod doubt;
 mod driver;
 mod extended;
+mod intent;
 mod limits;
 mod local_answer;
 mod lost;
 mod replies;
 mod run;
+mod server_error;
 mod server_side;
 mod simple;
 mod state;

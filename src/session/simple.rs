@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::core::{Core, IntentGate, Progress, Step, body_report};
+use super::core::{Core, Progress, Step, body_report};
 use super::extended::deallocated;
+use super::intent::IntentGate;
 use super::replies::{Expect, Own};
 use super::run::Run;
 use super::stepwise::Stepwise;

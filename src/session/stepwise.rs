@@ -3,7 +3,8 @@
 
 use bytes::BytesMut;
 
-use super::core::{Core, IntentGate, Step};
+use super::core::{Core, Step};
+use super::intent::IntentGate;
 use super::replies::{Expect, Own};
 use super::run::Run;
 use super::simple::{failed_transaction, failing_statement};

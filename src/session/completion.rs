@@ -1,0 +1,188 @@
+//! Statements that end well: their effects, and the count of the rows that they changed.
+
+use super::core::Core;
+use super::replies::{Expect, Own};
+use super::run::Run;
+use super::server_side::Broken;
+use crate::audit::{Event, Record};
+use crate::policy::sqlstate;
+use crate::sql::Kind;
+use crate::upstream::{Applied, Link};
+use crate::wire::{Report, tag_rows};
+
+impl Core {
+    pub(super) fn take_completion(&mut self, message: &[u8], tag: &[u8], link: &mut Link) -> Result<(), Broken> {
+        let mut front = self.replies.pop_front();
+        let hidden = self.is_muted;
+        match &mut front {
+            Some(Expect::Own(own)) => {
+                if matches!(own, Own::Commit | Own::Rollback) {
+                    self.state.completed(&[], tag, link);
+                }
+            }
+            Some(Expect::Query(run)) => {
+                self.complete(run, tag, link);
+                if !run.is_cut_off {
+                    self.out.extend_from_slice(message);
+                }
+                run.statement += 1;
+                run.returned = 0;
+            }
+            Some(Expect::Step(run) | Expect::SingleStep(run)) => {
+                self.complete(run, tag, link);
+                if let Some(report) = self.over_limit(run, tag) {
+                    run.sqlstate = Some(report.sqlstate.to_owned());
+                    report.write(&mut self.out);
+                    if let Some(stepwise) = &mut self.stepwise {
+                        stepwise.has_failed = true;
+                        stepwise.must_fail = stepwise.is_in_clients_block();
+                    }
+                } else if run.is_cut_off {
+                    // The cancel came too late, but the client was told of an error: what follows must not run.
+                    if let Some(stepwise) = &mut self.stepwise {
+                        stepwise.has_failed = true;
+                        stepwise.must_fail = stepwise.is_in_clients_block();
+                    }
+                } else {
+                    let statements = run.judged.steps.len();
+                    match &mut self.stepwise {
+                        Some(stepwise) if stepwise.holds_completion(run.statement, statements) => {
+                            stepwise.held.extend_from_slice(message);
+                        }
+                        _ => self.out.extend_from_slice(message),
+                    }
+                }
+            }
+            Some(Expect::Execute(run)) => {
+                self.complete(run, tag, link);
+                match self.over_limit(run, tag) {
+                    Some(report) => {
+                        run.sqlstate = Some(report.sqlstate.to_owned());
+                        report.write(&mut self.out);
+                        self.is_muted = true;
+                        self.is_skipping = true;
+                        self.state.has_failed = true;
+                        self.fail_batch(None, link);
+                    }
+                    None if run.is_cut_off => {
+                        // The cancel came too late, but the client was told of an error: what follows must not run.
+                        self.is_muted = true;
+                        if !self.replies.iter().any(|e| matches!(e, Expect::Sync)) {
+                            self.is_skipping = true;
+                            self.fail_batch(None, link);
+                        }
+                    }
+                    None if hidden => {}
+                    None => self.out.extend_from_slice(message),
+                }
+                self.is_copying_in = false;
+                self.finish(run);
+                return Ok(());
+            }
+            Some(
+                Expect::Parse { .. }
+                | Expect::Bind
+                | Expect::Describe
+                | Expect::Close
+                | Expect::Sync
+                | Expect::Known(_)
+                | Expect::Answer(_),
+            )
+            | None => {
+                if let Some(front) = front {
+                    self.replies.push_front(front);
+                }
+                return Err(self.unexpected(b'C'));
+            }
+        }
+        self.is_copying_in = false;
+        if let Some(front) = front {
+            self.replies.push_front(front);
+        }
+        Ok(())
+    }
+
+    /// A statement ended well: its effects are the session's now.
+    fn complete(&mut self, run: &mut Run, tag: &[u8], link: &mut Link) {
+        self.state.completed(run.effects(), tag, link);
+        if run.step().is_some_and(|step| step.leaves_state) {
+            self.state.doubt.everything();
+        }
+        if run
+            .effects()
+            .iter()
+            .any(|e| matches!(e, crate::sql::Effect::DiscardAll | crate::sql::Effect::Deallocate(None)))
+        {
+            self.prepared.clear();
+        }
+        if run.judged.permit().is_some_and(|p| p.guards.single_statement) {
+            link.applied = Applied::Unknown;
+        }
+        let makes_tables =
+            run.judged.script.statements.get(run.statement).is_some_and(|facts| {
+                matches!(facts.kind, Kind::Ddl | Kind::CreateTableAs | Kind::Select | Kind::Execute)
+            });
+        if makes_tables && self.state.wanted.get("search_path").is_some_and(|path| path.contains("pg_temp")) {
+            // What is made without a schema may be temporary without saying so.
+            self.state.doubt.pins();
+        }
+        run.rows += tag_rows(tag).unwrap_or(0);
+    }
+
+    /// What a write over its limit is answered with.
+    fn over_limit(&mut self, run: &Run, tag: &[u8]) -> Option<Report> {
+        let limit = run.step()?.max_rows_written?;
+        let is_write =
+            [&b"INSERT"[..], b"UPDATE", b"DELETE", b"MERGE", b"COPY"].iter().any(|verb| tag.starts_with(verb));
+        let rows = tag_rows(tag).filter(|&rows| is_write && rows > limit)?;
+        let tier = self.judge.policy.tier;
+        self.records.push(Record {
+            rows: Some(rows),
+            sqlstate: Some(sqlstate::ROW_LIMIT.to_owned()),
+            message: Some(format!(
+                "the write would have changed {rows} rows, the limit is {limit}; it was rolled back"
+            )),
+            ..run.record(Event::Limit, &self.context)
+        });
+        let verb = tag.split(|&b| b == b' ').next().map(String::from_utf8_lossy).unwrap_or_default();
+        Some(
+            Report::error(
+                sqlstate::ROW_LIMIT,
+                format!("{verb} of {rows} rows exceeds the limit of {limit} rows on {tier}"),
+            )
+            .detail("rule row-limit: the write was rolled back; nothing has changed.")
+            .hint("Write in smaller batches, for example by ranges of the primary key. SHOW pgbelay.limits tells the limits."),
+        )
+    }
+
+    /// EmptyQueryResponse or PortalSuspended.
+    pub(super) fn take_end_of_rows(&mut self, tag: u8, message: &[u8]) -> Result<(), Broken> {
+        match self.replies.front() {
+            Some(Expect::Execute(_)) => {
+                self.pass_reply(message);
+                if let Some(Expect::Execute(mut run)) = self.replies.pop_front() {
+                    if let Some(portal) = self.portals.get_mut(&run.portal) {
+                        portal.returned = run.returned;
+                    }
+                    self.finish(&mut run);
+                }
+                Ok(())
+            }
+            Some(Expect::Query(_) | Expect::Step(_) | Expect::SingleStep(_)) if tag == b'I' => {
+                self.pass_reply(message);
+                Ok(())
+            }
+            Some(Expect::Own(_)) => Ok(()),
+            _ => Err(self.unexpected(tag)),
+        }
+    }
+
+    /// Records and counts a statement that ended.
+    pub(super) fn finish(&mut self, run: &mut Run) {
+        self.finished.push((std::sync::Arc::clone(&run.judged), run.started.elapsed()));
+        let is_intended = run.judged.permit().is_some_and(|p| p.guards.intent);
+        if run.judged.is_recorded || is_intended || run.sqlstate.is_some() {
+            self.records.push(run.result(&self.context));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Waits for bytes of both sides, and sends what there is for them.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::super::core::HIGH_WATER;
+use super::Driver;
+use crate::stream::Stream;
+
+/// Most bytes read ahead from a client whose message cannot be handled yet.
+pub(super) const READ_AHEAD: usize = 128 * 1024;
+
+/// Bytes asked of a socket at once.
+const READ_SIZE: usize = 16 * 1024;
+
+/// What woke a session.
+#[derive(Debug)]
+pub(super) enum Wake {
+    /// Bytes from the client.
+    Client,
+    /// Bytes from the server.
+    Upstream,
+    /// The output is sent.
+    Flushed,
+    /// An order, a deadline or a new configuration.
+    Control,
+    /// The client is gone.
+    ClientGone,
+    /// The server is gone.
+    UpstreamGone(String),
+}
+
+/// What a session waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitFor {
+    /// Anything.
+    Traffic,
+    /// The output to be sent.
+    Flush,
+}
+
+impl Driver {
+    /// Waits for traffic while both sides' output is sent as fast as they take it.
+    ///
+    /// Neither side can block the other: as long as one is slow, the other is read only up to a limit.
+    pub(super) async fn wait(&mut self, until: WaitFor) -> Wake {
+        let now = Instant::now();
+        let policy = Arc::clone(&self.core.judge.policy);
+        let activity = self.activity();
+        let deadline = self.limits.next(&policy, activity, now);
+        self.registered.control.set_deadline(deadline);
+        let control = Arc::clone(&self.registered.control);
+        let mut notified = pin!(control.wake.notified());
+        poll_fn(|cx| {
+            if notified.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Wake::Control);
+            }
+            if self.is_client_gone {
+                self.core.out.clear();
+            } else if poll_send(&mut self.client, &mut self.core.out, cx).is_err() {
+                return Poll::Ready(Wake::ClientGone);
+            }
+            if let Some(lease) = &mut self.lease {
+                let connection = lease.connection();
+                if let Err(error) = poll_send(&mut connection.stream, &mut connection.link.outbox, cx) {
+                    return Poll::Ready(Wake::UpstreamGone(error.to_string()));
+                }
+                if self.core.out.len() < HIGH_WATER {
+                    match poll_receive(&mut connection.stream, &mut connection.link.inbox, cx) {
+                        Poll::Ready(Ok(0)) => return Poll::Ready(Wake::UpstreamGone("end of stream".to_owned())),
+                        Poll::Ready(Ok(_)) => return Poll::Ready(Wake::Upstream),
+                        Poll::Ready(Err(error)) => return Poll::Ready(Wake::UpstreamGone(error.to_string())),
+                        Poll::Pending => {}
+                    }
+                }
+            }
+            let outbox = self.lease.as_mut().map_or(0, |lease| lease.connection().link.outbox.len());
+            if until == WaitFor::Flush && self.core.out.len() <= HIGH_WATER / 2 && outbox <= HIGH_WATER / 2 {
+                return Poll::Ready(Wake::Flushed);
+            }
+            if !self.is_client_gone
+                && until == WaitFor::Traffic
+                && outbox < HIGH_WATER
+                && self.input.len() < read_ahead(&self.input)
+            {
+                match poll_receive(&mut self.client, &mut self.input, cx) {
+                    Poll::Ready(Ok(n)) if n > 0 => return Poll::Ready(Wake::Client),
+                    Poll::Ready(_) => return Poll::Ready(Wake::ClientGone),
+                    Poll::Pending => {}
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// How much may be read ahead: a message that must be whole is taken in as a whole, whose size the machine has checked.
+fn read_ahead(input: &BytesMut) -> usize {
+    match crate::wire::frontend_header(input) {
+        Ok(Some(header)) => READ_AHEAD.max(header.size.min(crate::wire::MAX_BUFFERED)),
+        Ok(None) | Err(_) => READ_AHEAD,
+    }
+}
+
+/// Sends as much as the socket takes.
+pub(super) fn poll_send(stream: &mut Stream, out: &mut BytesMut, cx: &mut Context<'_>) -> io::Result<()> {
+    if out.is_empty() {
+        return Ok(());
+    }
+    while !out.is_empty() {
+        match Pin::new(&mut *stream).poll_write(cx, out) {
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(n)) => out.advance(n),
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => break,
+        }
+    }
+    match Pin::new(stream).poll_flush(cx) {
+        Poll::Ready(Err(error)) => Err(error),
+        Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+    }
+}
+
+/// Reads what is there, at most [`READ_SIZE`] bytes.
+fn poll_receive(stream: &mut Stream, into: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut chunk = [std::mem::MaybeUninit::<u8>::uninit(); READ_SIZE];
+    let mut buffer = ReadBuf::uninit(&mut chunk);
+    match Pin::new(stream).poll_read(cx, &mut buffer) {
+        Poll::Ready(Ok(())) => {
+            into.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
+    }
+}

@@ -1,0 +1,143 @@
+//! What reaches a session from outside its traffic: orders, deadlines, a new configuration.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::control::Order;
+use super::super::limits::{Activity, Due};
+use super::super::replies::Expect;
+use super::Driver;
+use crate::audit::{Event, Record};
+use crate::policy::sqlstate;
+use crate::telemetry::Limit;
+use crate::wire::{Report, TransactionState};
+
+impl Driver {
+    /// Something from outside: an order, a deadline, a new configuration.
+    pub(super) fn control(&mut self) -> Option<&'static str> {
+        match self.registered.control.ordered() {
+            Order::Kill => return self.shut_down(),
+            Order::Drain if self.lease.is_none() && self.core.is_idle() => return self.shut_down(),
+            Order::Drain | Order::Continue => {}
+        }
+        if let Some(why) = self.follow_configuration() {
+            return Some(why);
+        }
+        let policy = Arc::clone(&self.core.judge.policy);
+        let activity = self.activity();
+        match self.limits.due(&policy, activity, Instant::now())? {
+            Due::Warning(left) => {
+                let minutes = left.as_secs().div_ceil(60);
+                let unit = if minutes == 1 { "minute" } else { "minutes" };
+                let notice = Report::notice(format!("this session ends in {minutes} {unit}"))
+                    .detail(format!("Sessions of people on {} have a limit.", policy.tier))
+                    .hint("Finish or commit your work, and connect again.");
+                self.core.answer(|out| notice.write(out));
+                None
+            }
+            Due::SessionEnd => {
+                self.target.metrics.limit(Limit::SessionTime);
+                self.record_limit(sqlstate::SESSION_LIMIT, "the session reached its limit");
+                if !self.core.is_idle() {
+                    self.cancel();
+                }
+                self.core.fatal(
+                    Report::fatal(sqlstate::SESSION_LIMIT, "terminating connection: the session reached its limit")
+                        .detail(format!("Sessions of people on {} have a limit.", policy.tier))
+                        .hint("Connect again."),
+                );
+                Some("session limit")
+            }
+            Due::CancelStatement => {
+                self.target.metrics.limit(Limit::StatementTime);
+                self.record_limit(sqlstate::QUERY_CANCELED, "the statement ran too long");
+                self.cancel();
+                None
+            }
+            Due::GiveUpStatement => self.lost("The statement ran too long and could not be cancelled."),
+            Due::IdleInTransaction => self.idle_too_long(),
+        }
+    }
+
+    fn shut_down(&mut self) -> Option<&'static str> {
+        self.core.fatal(
+            Report::fatal(sqlstate::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+                .hint("pgbelay is stopping or the session was ended; connect again."),
+        );
+        Some("shutdown")
+    }
+
+    /// Takes up a new configuration: its policy holds from the next statement on.
+    fn follow_configuration(&mut self) -> Option<&'static str> {
+        let runtime = self.server.runtime();
+        if runtime.generation == self.generation {
+            return None;
+        }
+        let found = runtime.resume(&self.core.context.user, &self.target);
+        match found {
+            Some((judge, target)) => {
+                let old = std::mem::replace(&mut self.core.judge, judge);
+                self.core.state.replace_forced(&old.forced, &self.core.judge.forced);
+                self.target = target;
+                self.generation = runtime.generation;
+                None
+            }
+            None => {
+                self.core.fatal(
+                    Report::fatal(
+                        sqlstate::ADMIN_SHUTDOWN,
+                        "terminating connection: its user, role or database is gone",
+                    )
+                    .detail("The configuration was loaded again without it."),
+                );
+                Some("configuration")
+            }
+        }
+    }
+
+    pub(super) fn idle_too_long(&mut self) -> Option<&'static str> {
+        self.target.metrics.limit(Limit::IdleInTransaction);
+        self.record_limit(sqlstate::IDLE_IN_TRANSACTION, "the transaction was idle for too long");
+        self.core.fatal(
+            Report::fatal(sqlstate::IDLE_IN_TRANSACTION, "terminating connection due to idle-in-transaction timeout")
+                .hint("SHOW pgbelay.limits tells the limits of the tier."),
+        );
+        Some("idle in transaction")
+    }
+
+    /// Cancels what runs upstream, in a task of its own.
+    pub(super) fn cancel(&self) {
+        let control = Arc::clone(&self.registered.control);
+        let target = Arc::clone(&self.target);
+        tokio::spawn(async move {
+            if let Err(error) = control.cancel.cancel().await {
+                target.metrics.upstream_error("cancel");
+                tracing::warn!(target = %target.name, %error, "cancel could not be sent");
+            }
+        });
+    }
+
+    pub(super) fn activity(&mut self) -> Activity {
+        if let Some(run) = self.core.replies.iter_mut().find_map(Expect::run) {
+            return Activity::Running(run.started);
+        }
+        match self.core.state.transaction {
+            TransactionState::Idle if !self.core.is_unsynced => Activity::Idle,
+            // Messages without a Sync hold a transaction open, too.
+            TransactionState::Idle | TransactionState::InBlock | TransactionState::Failed => {
+                Activity::IdleInTransaction
+            }
+        }
+    }
+
+    fn record_limit(&mut self, code: &str, message: &str) {
+        let record = Record {
+            sqlstate: Some(code.to_owned()),
+            message: Some(message.to_owned()),
+            reason: self.core.reason.clone(),
+            ..Record::of(Event::Limit, &self.core.context)
+        };
+        self.core.records.push(record);
+        self.report();
+    }
+}

@@ -1,0 +1,167 @@
+//! Errors of the server: whose they are, and what will not be answered any more because of them.
+
+use super::core::Core;
+use super::replies::{Expect, Own};
+use super::server_side::Broken;
+use crate::policy::sqlstate;
+use crate::upstream::{Applied, Link, Statement};
+use crate::wire::{HEADER, Report, error_field, put_shifted_error};
+
+impl Core {
+    pub(super) fn take_error(&mut self, message: &[u8], link: &mut Link) -> Result<(), Broken> {
+        let body = &message[HEADER..];
+        let code = error_field(body, b'C').unwrap_or_else(|| sqlstate::INTERNAL.to_owned());
+        if matches!(error_field(body, b'V').as_deref(), Some("FATAL" | "PANIC")) {
+            let message = error_field(body, b'M').unwrap_or_default();
+            return Err(Broken::Fatal { sqlstate: code, message });
+        }
+        self.is_copying_in = false;
+        self.state.has_failed = true;
+        if is_about_prepared(&code, body) {
+            // What the connection has is not what it is thought to have, or it can never run again.
+            self.retire_lease = true;
+        }
+        let Some(front) = self.replies.front_mut() else { return Err(self.unexpected(b'E')) };
+        let is_simple = front.is_simple();
+        match front {
+            Expect::Query(run) | Expect::Step(run) | Expect::SingleStep(run) | Expect::Execute(run) => {
+                if !run.is_cut_off && !self.is_muted {
+                    let at = run.judged.script.statements.get(run.statement).map_or(0, |facts| facts.span.start);
+                    let shift = match front {
+                        Expect::Step(run) if at > 0 => run.judged.text.get(..at).map_or(0, |t| t.chars().count()),
+                        _ => 0,
+                    };
+                    if shift > 0 {
+                        put_shifted_error(body, shift, &mut self.out);
+                    } else {
+                        self.out.extend_from_slice(message);
+                    }
+                }
+                if let Some(run) = self.replies.front_mut().and_then(Expect::run) {
+                    run.sqlstate.get_or_insert(code);
+                }
+                if let Some(stepwise) = &mut self.stepwise {
+                    stepwise.has_failed = true;
+                }
+            }
+            Expect::Own(own) => match own {
+                Own::FailQuery => {}
+                Own::FailParse(report) => {
+                    if let Some(report) = report.take() {
+                        report.write(&mut self.out);
+                    }
+                }
+                Own::Settings => {
+                    let message = error_field(body, b'M').unwrap_or_default();
+                    self.refusal = Some(
+                        Report::error(sqlstate::CONNECTION_FAILURE, "the session's settings cannot be applied")
+                            .detail(format!("The server says: {message}"))
+                            .hint("RESET the setting that is no longer valid, or connect again."),
+                    );
+                    link.applied = Applied::Unknown;
+                    self.drop_lease = true;
+                }
+                // Without an answer everything that may be there counts as there.
+                Own::Doubt => self.state.doubt.unanswered(),
+                Own::Begin | Own::Savepoint => self.refusal = Some(own_failed(body)),
+                Own::Commit | Own::Rollback => {
+                    // What the client was to hear of success is not true.
+                    if let Some(stepwise) = &mut self.stepwise {
+                        stepwise.held.clear();
+                        stepwise.has_failed = true;
+                    }
+                    self.out.extend_from_slice(message);
+                    if let Some(run) = self.stepwise.as_mut().and_then(|s| s.run.as_mut()) {
+                        run.sqlstate.get_or_insert(code);
+                    }
+                }
+                Own::Parse(statement) => {
+                    forget(statement.as_deref(), link);
+                    self.out.extend_from_slice(message);
+                }
+                Own::Close | Own::ReadOnly { .. } => self.out.extend_from_slice(message),
+            },
+            Expect::Parse { statement, name } => {
+                forget(statement.as_deref(), link);
+                self.prepared.remove(name);
+                self.pass_reply(message);
+            }
+            Expect::Bind | Expect::Describe | Expect::Close => self.pass_reply(message),
+            // An error at Sync: a deferred constraint failed at the commit.
+            Expect::Sync => {
+                self.out.extend_from_slice(message);
+                return Ok(());
+            }
+            Expect::Answer(_) | Expect::Known(_) => return Err(self.unexpected(b'E')),
+        }
+        if !is_simple && !matches!(self.replies.front(), Some(Expect::SingleStep(_))) {
+            self.skip_to_sync(link);
+        }
+        Ok(())
+    }
+
+    /// The server skips everything up to the next Sync, so nothing before it will be answered.
+    fn skip_to_sync(&mut self, link: &mut Link) {
+        while let Some(expected) = self.replies.pop_front() {
+            match expected {
+                Expect::Sync => {
+                    self.replies.push_front(Expect::Sync);
+                    return;
+                }
+                Expect::Execute(mut run) => {
+                    run.sqlstate.get_or_insert_with(|| sqlstate::FAILED_TRANSACTION.to_owned());
+                    self.finish(&mut run);
+                }
+                // A statement that was to be parsed is not.
+                Expect::Parse { statement, name } => {
+                    forget(statement.as_deref(), link);
+                    self.prepared.remove(&name);
+                }
+                Expect::Own(Own::Parse(statement)) => forget(statement.as_deref(), link),
+                Expect::Known(name) => {
+                    self.prepared.remove(&name);
+                }
+                // The server still has what was to be closed.
+                Expect::Own(Own::Close | Own::ReadOnly { .. }) => self.retire_lease = true,
+                Expect::Answer(bytes) => self.queued = self.queued.saturating_sub(bytes.len()),
+                Expect::Query(_)
+                | Expect::Step(_)
+                | Expect::SingleStep(_)
+                | Expect::Bind
+                | Expect::Describe
+                | Expect::Close
+                | Expect::Own(_) => {}
+            }
+        }
+        // The client's Sync is still to come.
+        self.is_skipping = true;
+        self.is_unflushed = false;
+    }
+}
+
+/// Whether an error speaks of a prepared statement that is missing, already there, or outdated by DDL.
+fn is_about_prepared(code: &str, body: &[u8]) -> bool {
+    match code {
+        sqlstate::UNKNOWN_STATEMENT | sqlstate::DUPLICATE_STATEMENT => true,
+        sqlstate::NOT_SUPPORTED => error_field(body, b'R').as_deref() == Some("RevalidateCachedQuery"),
+        _ => false,
+    }
+}
+
+/// The server refused to parse it: the connection does not have it, and whoever prepares it next asks the server again.
+fn forget(statement: Option<&Statement>, link: &mut Link) {
+    match statement {
+        Some(statement) => {
+            statement.set_valid(false);
+            link.prepared.remove(statement.id);
+        }
+        None => link.prepared.unnamed = None,
+    }
+}
+
+fn own_failed(body: &[u8]) -> Report {
+    let message = error_field(body, b'M').unwrap_or_default();
+    Report::error(sqlstate::CONNECTION_FAILURE, "the statement could not be guarded, so it was not run")
+        .detail(format!("The server says: {message}"))
+        .hint("Send it again.")
+}
