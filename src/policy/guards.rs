@@ -5,6 +5,7 @@ use crate::sql::functions::Category;
 use crate::sql::{Kind, Verb};
 
 use super::Guards;
+use super::family::Family;
 use super::rules::Context;
 
 /// What holds for every text of a session, an empty one too.
@@ -20,7 +21,7 @@ pub(super) fn of_statement(cx: &Context<'_>) -> Guards {
         read_only: cx.policy.is_read_only() || single_statement,
         single_statement,
         max_rows_written: cx.policy.max_rows_written.filter(|_| !cx.policy.is_read_only() && changes_counted_rows(cx)),
-        max_rows_returned: cx.policy.max_rows_returned.filter(|_| returns_rows(cx.facts().kind)),
+        max_rows_returned: cx.policy.max_rows_returned.filter(|_| returns_rows(cx.family())),
         intent: cx.policy.is_guarded() && (opaque || changes_something(cx)),
         opaque,
     }
@@ -47,166 +48,85 @@ fn tighter(a: Option<u64>, b: Option<u64>) -> Option<u64> {
 
 /// What EXECUTE runs is not in its text, and code that the server keeps can change any setting.
 fn may_leave_unseen_state(cx: &Context<'_>) -> bool {
-    match cx.facts().kind {
-        Kind::Do | Kind::Call | Kind::Execute | Kind::UnparsedMaybeRead | Kind::UnparsedMaybeWrite => true,
-        Kind::Select
-        | Kind::Insert
-        | Kind::Update
-        | Kind::Delete
-        | Kind::Merge
-        | Kind::CopyFrom
-        | Kind::CopyTo
-        | Kind::Truncate
-        | Kind::Drop
-        | Kind::Ddl
-        | Kind::CreateTableAs
-        | Kind::Role
-        | Kind::Cluster
-        | Kind::TempDdl
-        | Kind::Maintenance
-        | Kind::Explain
-        | Kind::Prepare
-        | Kind::Deallocate
-        | Kind::Declare
-        | Kind::Fetch
-        | Kind::Close
-        | Kind::Transaction
-        | Kind::TwoPhase
-        | Kind::Set
-        | Kind::Show
-        | Kind::Discard
-        | Kind::Lock
-        | Kind::Listen
-        | Kind::Notify
-        | Kind::Load
-        | Kind::Constraints => cx.opaque_calls().next().is_some(),
+    match cx.family() {
+        Family::Code | Family::Execute | Family::UnparsedRead | Family::UnparsedWrite => true,
+        Family::Query
+        | Family::CopyOut
+        | Family::AroundQuery
+        | Family::Prepare
+        | Family::Fetch
+        | Family::RowWrite
+        | Family::TableFromQuery
+        | Family::Temporary
+        | Family::Change
+        | Family::Lock
+        | Family::Bookkeeping => cx.opaque_calls().next().is_some(),
     }
 }
 
 /// Whether the server counts rows that this statement changes, and a rollback can still undo them. What PREPARE names does not
 /// run yet; TRUNCATE has no count; EXECUTE may run a write.
 fn changes_counted_rows(cx: &Context<'_>) -> bool {
-    match cx.facts().kind {
-        Kind::Prepare => false,
-        Kind::Execute => true,
-        Kind::Select
-        | Kind::Insert
-        | Kind::Update
-        | Kind::Delete
-        | Kind::Merge
-        | Kind::CopyFrom
-        | Kind::CopyTo
-        | Kind::CreateTableAs
-        | Kind::TempDdl
-        | Kind::Explain
-        | Kind::Declare => cx.facts().writes.iter().any(|w| w.verb != Verb::Truncate),
-        Kind::Truncate
-        | Kind::Drop
-        | Kind::Ddl
-        | Kind::Role
-        | Kind::Cluster
-        | Kind::Maintenance
-        | Kind::Do
-        | Kind::Call
-        | Kind::Deallocate
-        | Kind::Fetch
-        | Kind::Close
-        | Kind::Transaction
-        | Kind::TwoPhase
-        | Kind::Set
-        | Kind::Show
-        | Kind::Discard
-        | Kind::Lock
-        | Kind::Listen
-        | Kind::Notify
-        | Kind::Load
-        | Kind::Constraints
-        | Kind::UnparsedMaybeRead
-        | Kind::UnparsedMaybeWrite => false,
+    match cx.family() {
+        Family::Prepare => false,
+        Family::Execute => true,
+        Family::Query
+        | Family::CopyOut
+        | Family::AroundQuery
+        | Family::RowWrite
+        | Family::TableFromQuery
+        | Family::Temporary => cx.facts().writes.iter().any(|w| w.verb != Verb::Truncate),
+        Family::Fetch
+        | Family::Change
+        | Family::Code
+        | Family::Lock
+        | Family::Bookkeeping
+        | Family::UnparsedRead
+        | Family::UnparsedWrite => false,
     }
 }
 
 /// Whether a statement's answer holds rows of the database's tables.
-fn returns_rows(kind: Kind) -> bool {
-    match kind {
-        Kind::Select | Kind::CopyTo | Kind::Fetch | Kind::Execute | Kind::UnparsedMaybeRead => true,
-        Kind::Insert
-        | Kind::Update
-        | Kind::Delete
-        | Kind::Merge
-        | Kind::CopyFrom
-        | Kind::Truncate
-        | Kind::Drop
-        | Kind::Ddl
-        | Kind::CreateTableAs
-        | Kind::Role
-        | Kind::Cluster
-        | Kind::TempDdl
-        | Kind::Maintenance
-        | Kind::Do
-        | Kind::Call
-        | Kind::Explain
-        | Kind::Prepare
-        | Kind::Deallocate
-        | Kind::Declare
-        | Kind::Close
-        | Kind::Transaction
-        | Kind::TwoPhase
-        | Kind::Set
-        | Kind::Show
-        | Kind::Discard
-        | Kind::Lock
-        | Kind::Listen
-        | Kind::Notify
-        | Kind::Load
-        | Kind::Constraints
-        | Kind::UnparsedMaybeWrite => false,
+fn returns_rows(family: Family) -> bool {
+    match family {
+        Family::Query | Family::CopyOut | Family::Fetch | Family::Execute | Family::UnparsedRead => true,
+        Family::AroundQuery
+        | Family::Prepare
+        | Family::RowWrite
+        | Family::TableFromQuery
+        | Family::Temporary
+        | Family::Change
+        | Family::Code
+        | Family::Lock
+        | Family::Bookkeeping
+        | Family::UnparsedWrite => false,
     }
 }
 
 /// Whether a statement is more than a read or the session's own book-keeping.
 fn changes_something(cx: &Context<'_>) -> bool {
     let facts = cx.facts();
-    match facts.kind {
-        Kind::Select
-        | Kind::CopyTo
-        | Kind::Explain
-        | Kind::Prepare
-        | Kind::Declare
-        | Kind::Fetch
-        | Kind::Close
-        | Kind::Deallocate
-        | Kind::Transaction
-        | Kind::Set
-        | Kind::Show
-        | Kind::Discard
-        | Kind::Listen
-        | Kind::Constraints
-        | Kind::TempDdl
-        | Kind::Lock
+    match cx.family() {
+        Family::Query
+        | Family::CopyOut
+        | Family::AroundQuery
+        | Family::Prepare
+        | Family::Fetch
+        | Family::Temporary
+        | Family::Lock
+        | Family::Bookkeeping
         // Run READ ONLY on the server.
-        | Kind::UnparsedMaybeRead => {
-            !facts.writes.is_empty() || !facts.hazards.is_empty() || cx.categories().any(|(_, category)| leaves_a_trace(category))
+        | Family::UnparsedRead => {
+            !facts.writes.is_empty()
+                || !facts.hazards.is_empty()
+                || cx.categories().any(|(_, category)| leaves_a_trace(category))
         }
-        Kind::Insert
-        | Kind::Update
-        | Kind::Delete
-        | Kind::Merge
-        | Kind::CopyFrom
-        | Kind::Truncate
-        | Kind::Drop
-        | Kind::Ddl
-        | Kind::CreateTableAs
-        | Kind::Role
-        | Kind::Cluster
-        | Kind::Maintenance
-        | Kind::Do
-        | Kind::Call
-        | Kind::Execute
-        | Kind::TwoPhase
-        | Kind::Notify
-        | Kind::Load
-        | Kind::UnparsedMaybeWrite => true,
+        Family::RowWrite
+        | Family::TableFromQuery
+        | Family::Change
+        | Family::Code
+        | Family::Execute
+        | Family::UnparsedWrite => true,
     }
 }
 

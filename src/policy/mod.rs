@@ -2,6 +2,7 @@
 
 mod catalog;
 mod decide;
+mod family;
 mod guards;
 mod limits;
 mod rules;

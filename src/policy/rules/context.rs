@@ -1,6 +1,7 @@
 //! What a rule sees, and what it answers.
 
 use crate::config::{Action, Policy, Tier};
+use crate::policy::family::Family;
 use crate::policy::{FunctionNature, SessionView};
 use crate::sql::functions::{self, Category};
 use crate::sql::{Call, Facts, Kind, Name, Script};
@@ -62,6 +63,11 @@ impl<'a> Context<'a> {
     /// The statement's facts.
     pub(in crate::policy) fn facts(&self) -> &'a Facts {
         &self.script.statements[self.index]
+    }
+
+    /// What the statement is to guards and rules.
+    pub(in crate::policy) fn family(&self) -> Family {
+        Family::of(self.facts().kind)
     }
 
     /// Whether what is not certain must be refused: on guarded tiers, and wherever the session is read-only.

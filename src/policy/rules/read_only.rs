@@ -7,15 +7,15 @@
 use super::context::{Context, Finding};
 use super::functions::writes;
 use super::settings::is_true;
-use crate::sql::{AccessMode, Effect, Facts, Kind, Lock, SettingValue};
+use crate::policy::family::Family;
+use crate::sql::{AccessMode, Effect, Kind, Lock, SettingValue};
 
 /// `read-only-tier`
 pub(super) fn tier(cx: &Context<'_>) -> Option<Finding> {
     if !cx.policy.is_read_only() {
         return None;
     }
-    let facts = cx.facts();
-    let what = changing_statement(facts).or_else(|| changing_function(cx))?;
+    let what = changing_statement(cx).or_else(|| changing_function(cx))?;
     let hint = match cx.elsewhere() {
         Some(place) => format!("Use a user whose role may write on {}, or do it on {place}.", cx.policy.tier),
         None => format!("Use a user whose role may write on {}.", cx.policy.tier),
@@ -27,7 +27,8 @@ pub(super) fn tier(cx: &Context<'_>) -> Option<Finding> {
     )
 }
 
-fn changing_statement(facts: &Facts) -> Option<String> {
+fn changing_statement(cx: &Context<'_>) -> Option<String> {
+    let facts = cx.facts();
     if let Some(write) = facts.writes.first() {
         return Some(write.verb.as_str().to_owned());
     }
@@ -37,44 +38,21 @@ fn changing_statement(facts: &Facts) -> Option<String> {
             _ => "locking rows with FOR UPDATE or FOR SHARE".to_owned(),
         });
     }
-    match facts.kind {
-        Kind::Insert
-        | Kind::Update
-        | Kind::Delete
-        | Kind::Merge
-        | Kind::CopyFrom
-        | Kind::Truncate
-        | Kind::Drop
-        | Kind::Ddl
-        | Kind::CreateTableAs
-        | Kind::Role
-        | Kind::Cluster
-        | Kind::TempDdl
-        | Kind::Maintenance
-        | Kind::Do
-        | Kind::Call
-        | Kind::TwoPhase
-        | Kind::Notify
-        | Kind::Load => Some(facts.tag.to_string()),
-        Kind::Select
-        | Kind::CopyTo
-        | Kind::Explain
-        | Kind::Prepare
-        | Kind::Execute
-        | Kind::Deallocate
-        | Kind::Declare
-        | Kind::Fetch
-        | Kind::Close
-        | Kind::Transaction
-        | Kind::Set
-        | Kind::Show
-        | Kind::Discard
-        | Kind::Lock
-        | Kind::Listen
-        | Kind::Constraints
+    match cx.family() {
+        Family::RowWrite | Family::TableFromQuery | Family::Temporary | Family::Change | Family::Code => {
+            Some(facts.tag.to_string())
+        }
+        Family::Query
+        | Family::CopyOut
+        | Family::AroundQuery
+        | Family::Prepare
+        | Family::Execute
+        | Family::Fetch
+        | Family::Lock
+        | Family::Bookkeeping
         // `unparsed-write` and `unparsed-read` speak of these.
-        | Kind::UnparsedMaybeRead
-        | Kind::UnparsedMaybeWrite => None,
+        | Family::UnparsedRead
+        | Family::UnparsedWrite => None,
     }
 }
 

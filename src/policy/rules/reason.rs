@@ -3,6 +3,7 @@
 use super::context::{Context, Finding};
 use crate::config::ReasonRule;
 use crate::policy::FunctionNature;
+use crate::policy::family::Family;
 use crate::sql::functions::Category;
 use crate::sql::{Facts, Kind, Name};
 
@@ -13,7 +14,7 @@ pub(super) fn required(cx: &Context<'_>) -> Option<Finding> {
         ReasonRule::Required => {}
     }
     let given = cx.view.reason.is_some_and(|reason| !reason.trim().is_empty());
-    if given || is_bookkeeping(cx.facts().kind) || looks_at_the_catalog_only(cx) {
+    if given || cx.family() == Family::Bookkeeping || looks_at_the_catalog_only(cx) {
         return None;
     }
     Finding::deny(
@@ -21,48 +22,6 @@ pub(super) fn required(cx: &Context<'_>) -> Option<Finding> {
         "no reason was given in this session",
         "Run SET pgbelay.reason = '…' with a ticket or a sentence, or connect with PGOPTIONS=\"-c pgbelay.reason=…\".",
     )
-}
-
-/// Statements that touch the session, not the data.
-fn is_bookkeeping(kind: Kind) -> bool {
-    match kind {
-        Kind::Set
-        | Kind::Show
-        | Kind::Transaction
-        | Kind::Discard
-        | Kind::Deallocate
-        | Kind::Close
-        | Kind::Constraints
-        | Kind::Listen => true,
-        Kind::Select
-        | Kind::Insert
-        | Kind::Update
-        | Kind::Delete
-        | Kind::Merge
-        | Kind::CopyFrom
-        | Kind::CopyTo
-        | Kind::Truncate
-        | Kind::Drop
-        | Kind::Ddl
-        | Kind::CreateTableAs
-        | Kind::Role
-        | Kind::Cluster
-        | Kind::TempDdl
-        | Kind::Maintenance
-        | Kind::Do
-        | Kind::Call
-        | Kind::Explain
-        | Kind::Prepare
-        | Kind::Execute
-        | Kind::Declare
-        | Kind::Fetch
-        | Kind::TwoPhase
-        | Kind::Lock
-        | Kind::Notify
-        | Kind::Load
-        | Kind::UnparsedMaybeRead
-        | Kind::UnparsedMaybeWrite => false,
-    }
 }
 
 /// Reads of the system catalog, and of nothing at all (`SELECT version()`): what `\d`, tab completion and drivers ask for

@@ -1,7 +1,8 @@
 //! Writes that `max_rows_written` could not stop: their command tag does not tell how many rows they changed.
 
 use super::context::{Context, Finding};
-use crate::sql::{Effect, Facts, Kind};
+use crate::policy::family::Family;
+use crate::sql::{Effect, Facts};
 
 /// `uncountable-write`
 pub(super) fn write(cx: &Context<'_>) -> Option<Finding> {
@@ -38,43 +39,26 @@ fn uncounted(facts: &Facts) -> Option<Uncounted> {
     if &*facts.tag == "EXPLAIN" {
         return Some(Uncounted { form: "EXPLAIN ANALYZE", way_out: ", or EXPLAIN without ANALYZE" });
     }
-    let form = match facts.kind {
-        Kind::CopyTo => "COPY",
-        Kind::CreateTableAs => "making a table",
+    let form = match Family::of(facts.kind) {
+        Family::CopyOut => "COPY",
+        Family::TableFromQuery => "making a table",
         // The body of a temporary function or the query of a temporary view does not run yet.
-        Kind::TempDdl if matches!(&*facts.tag, "CREATE TABLE AS" | "SELECT INTO") => "making a table",
+        Family::Temporary if matches!(&*facts.tag, "CREATE TABLE AS" | "SELECT INTO") => "making a table",
         // Their tags count what they change; EXECUTE answers with the tag of what it ran.
-        Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge | Kind::CopyFrom | Kind::Execute
+        Family::RowWrite | Family::Execute
         // Applications take what they change by a SELECT around it: how that is counted is left to the session.
-        | Kind::Select
+        | Family::Query
         // Other rules speak of these, or they change no rows.
-        | Kind::Truncate
-        | Kind::Drop
-        | Kind::Ddl
-        | Kind::Role
-        | Kind::Cluster
-        | Kind::TempDdl
-        | Kind::Maintenance
-        | Kind::Do
-        | Kind::Call
-        | Kind::Explain
-        | Kind::Prepare
-        | Kind::Deallocate
-        | Kind::Declare
-        | Kind::Fetch
-        | Kind::Close
-        | Kind::Transaction
-        | Kind::TwoPhase
-        | Kind::Set
-        | Kind::Show
-        | Kind::Discard
-        | Kind::Lock
-        | Kind::Listen
-        | Kind::Notify
-        | Kind::Load
-        | Kind::Constraints
-        | Kind::UnparsedMaybeRead
-        | Kind::UnparsedMaybeWrite => return None,
+        | Family::AroundQuery
+        | Family::Prepare
+        | Family::Fetch
+        | Family::Temporary
+        | Family::Change
+        | Family::Code
+        | Family::Lock
+        | Family::Bookkeeping
+        | Family::UnparsedRead
+        | Family::UnparsedWrite => return None,
     };
     Some(Uncounted { form, way_out: "" })
 }
