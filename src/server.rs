@@ -310,11 +310,20 @@ impl TargetRuntime {
         })
     }
 
-    /// The parameters a client with these settings is told at start-up.
-    pub async fn greeting(&self, settings: &Settings) -> Result<Result<Parameters, SettingsError>, CheckoutError> {
-        let known = self.greetings.lock().unwrap_or_else(PoisonError::into_inner).get(settings).cloned();
-        if let Some(parameters) = known {
-            return Ok(Ok(parameters));
+    /// The parameters a client with these settings is told at start-up, and the settings as all such sessions share them: then
+    /// comparing them at each checkout is comparing a pointer.
+    pub async fn greeting(
+        &self,
+        settings: &Settings,
+    ) -> Result<Result<(Settings, Parameters), SettingsError>, CheckoutError> {
+        let known = self
+            .greetings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_key_value(settings)
+            .map(|(settings, parameters)| (settings.clone(), parameters.clone()));
+        if let Some(known) = known {
+            return Ok(Ok(known));
         }
         let mut lease = self.pool.checkout().await?;
         let applied = lease.connection().apply(settings).await;
@@ -322,7 +331,7 @@ impl TargetRuntime {
             self.greetings.lock().unwrap_or_else(PoisonError::into_inner).put(settings.clone(), parameters.clone());
             lease.give_back();
         }
-        Ok(applied)
+        Ok(applied.map(|parameters| (settings.clone(), parameters)))
     }
 
     async fn maintain(&self, server: &Server) {

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lru::LruCache;
@@ -45,8 +45,8 @@ pub struct Judged {
     pub route: Route,
     /// How each of its statements runs, in order.
     pub steps: Vec<Step>,
-    /// Its part of an audit record.
-    pub record: Arc<StatementRecord>,
+    /// Its part of an audit record, made when first asked for: an application's reads need none.
+    record: OnceLock<Arc<StatementRecord>>,
     /// The worst class of its statements, for metrics.
     pub class: Class,
     /// Whether the policy wants it recorded when it runs.
@@ -87,6 +87,11 @@ pub struct Step {
 }
 
 impl Judged {
+    /// Its part of an audit record.
+    pub fn record(&self) -> &Arc<StatementRecord> {
+        self.record.get_or_init(|| Arc::new(StatementRecord::from_script(&self.text, &self.script)))
+    }
+
     /// The permit, if it has one.
     pub fn permit(&self) -> Option<&Permit> {
         match &self.route {
@@ -177,7 +182,6 @@ impl Judge {
         let catalog = self.catalog.load();
         let view = SessionView { database: &self.database, reason, catalog: &**catalog, confirmation };
         let verdict = decide(&script, &self.policy, &view);
-        let record = Arc::new(StatementRecord::from_script(text, &script));
         let steps: Vec<Step> = match &verdict {
             Verdict::Allow(permit) => script
                 .statements
@@ -210,7 +214,7 @@ impl Judge {
             },
             script,
             steps,
-            record,
+            record: OnceLock::new(),
             class,
             reason_given: reason.is_some(),
             is_confirmed: confirmation == Confirmation::Given,

@@ -65,6 +65,8 @@ pub(super) struct Core {
     pub(super) finished: Vec<(Arc<Judged>, std::time::Duration)>,
     /// Refusals for metrics: class, rule, verdict.
     pub(super) denied: Vec<(Class, &'static str, &'static str)>,
+    /// The audit trail could not be written lately: what has to be recorded is not run, where the policy says so.
+    pub(super) is_audit_failing: bool,
     /// The client broke the protocol, for metrics.
     pub(super) has_violated: bool,
     /// The statement in flight is to be cancelled upstream.
@@ -133,6 +135,7 @@ impl Core {
             records: vec![],
             finished: vec![],
             denied: vec![],
+            is_audit_failing: false,
             has_violated: false,
             wants_cancel: false,
             drop_lease: false,

@@ -95,6 +95,7 @@ impl Driver {
     async fn serve(&mut self) -> &'static str {
         loop {
             let link = self.lease.as_mut().map(|lease| &mut lease.connection().link);
+            self.core.is_audit_failing = !self.server.audit.is_healthy();
             let step = self.core.client(&mut self.input, link);
             self.report();
             let waited = match step {

@@ -3,6 +3,7 @@
 use super::core::Core;
 use super::run::Run;
 use crate::audit::{Event, Record};
+use crate::config::OnAuditFailure;
 use crate::policy::sqlstate;
 use crate::wire::Report;
 
@@ -36,7 +37,13 @@ impl Core {
     /// Asks for the intent of a statement to be on disk before it runs. `Ok` once it may run.
     pub(super) fn require_intent(&mut self, run: &Run) -> Result<(), IntentGate> {
         if !run.judged.permit().is_some_and(|p| p.guards.intent) {
-            return Ok(());
+            let is_lost = run.judged.is_recorded && self.is_audit_failing;
+            return match self.judge.policy.on_audit_failure {
+                OnAuditFailure::Deny if is_lost => {
+                    Err(IntentGate::Refuse(cannot_audit("The latest records could not be written.")))
+                }
+                OnAuditFailure::Deny | OnAuditFailure::Allow => Ok(()),
+            };
         }
         match std::mem::take(&mut self.intent) {
             Intent::Recorded => {
@@ -45,11 +52,9 @@ impl Core {
                 Ok(())
             }
             Intent::NotAsked => Err(IntentGate::Ask(Box::new(run.record(Event::Statement, &self.context)))),
-            Intent::Failed(why) => Err(IntentGate::Refuse(
-                Report::error(sqlstate::AUDIT_FAILURE, "the statement cannot be audited, so it is not run")
-                    .detail(format!("The audit trail cannot be written: {why}"))
-                    .hint("Tell whoever runs pgbelay; the statement can be sent again once the trail is mended."),
-            )),
+            Intent::Failed(why) => {
+                Err(IntentGate::Refuse(cannot_audit(&format!("The audit trail cannot be written: {why}"))))
+            }
         }
     }
 
@@ -67,4 +72,10 @@ impl Core {
         self.statement_no += 1;
         self.intent = Intent::NotAsked;
     }
+}
+
+fn cannot_audit(detail: &str) -> Report {
+    Report::error(sqlstate::AUDIT_FAILURE, "the statement cannot be audited, so it is not run")
+        .detail(detail)
+        .hint("Tell whoever runs pgbelay; the statement can be sent again once the trail is mended.")
 }

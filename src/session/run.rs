@@ -69,7 +69,7 @@ impl Run {
     pub(super) fn record(&self, event: Event, session: &Arc<SessionContext>) -> Record {
         let permit = self.judged.permit();
         Record {
-            statement: Some(Arc::clone(&self.judged.record)),
+            statement: Some(Arc::clone(self.judged.record())),
             statement_no: Some(self.number),
             reason: self.reason.clone(),
             rule: permit.map(|p| p.rule),

@@ -41,7 +41,7 @@ impl Startup {
             .ok_or_else(|| told(sqlstate::INTERNAL, "the role has no policy on this tier"))?;
         let mut out = BytesMut::new();
         let initial = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;
-        let told_parameters = self.greeting(&target, &initial).await?;
+        let (initial, told_parameters) = self.greeting(&target, &initial).await?;
         let context = Arc::new(SessionContext {
             id: self.server.next_session_id(),
             user: user.name.clone(),
@@ -91,14 +91,14 @@ impl Startup {
         &self,
         target: &TargetRuntime,
         initial: &Settings,
-    ) -> Result<crate::upstream::Parameters, Refused> {
+    ) -> Result<(Settings, crate::upstream::Parameters), Refused> {
         let cannot = |detail: &str| {
             told(sqlstate::CANNOT_CONNECT, format!("cannot connect to {}", target.name))
                 .detail(detail)
                 .hint("Try again; whoever runs pgbelay finds the cause in its log.")
         };
         match target.greeting(initial).await {
-            Ok(Ok(parameters)) => Ok(parameters),
+            Ok(Ok(greeting)) => Ok(greeting),
             Ok(Err(SettingsError::Refused { sqlstate: code, message })) => {
                 // The server's own words: they speak of the client's own setting.
                 Err(told(sqlstate::INVALID_AUTHORIZATION, message)
