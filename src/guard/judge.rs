@@ -80,6 +80,8 @@ pub struct Step {
     pub local: Option<LocalAction>,
     /// Most rows it may change.
     pub max_rows_written: Option<u64>,
+    /// Its command tag does not tell how many rows it changed.
+    pub is_uncounted: bool,
     /// It ends or begins a transaction, or may.
     pub is_transaction_control: bool,
     /// It may leave session state behind that its text does not show.
@@ -189,6 +191,9 @@ impl Judge {
                 .map(|facts| Step {
                     local: LocalAction::of(facts, &self.policy),
                     max_rows_written: permit.guards.max_rows_written.filter(|_| changes_rows(facts)),
+                    is_uncounted: permit.guards.max_rows_written.is_some()
+                        && changes_rows(facts)
+                        && (matches!(facts.kind, Kind::Select | Kind::Execute) || facts.writes.len() > 1),
                     is_transaction_control: facts.effects.iter().any(ends_or_begins)
                         || matches!(facts.kind, Kind::Call | Kind::Do),
                     leaves_state: permit.guards.opaque

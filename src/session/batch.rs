@@ -1,7 +1,7 @@
 //! A batch of extended messages up to its Sync: one transaction for the server, which a refusal makes fail as a whole.
 
 use super::core::{Core, Progress, body_report};
-use super::replies::{Expect, Own};
+use super::replies::{Aside, Expect, Own, Stage};
 use super::simple::failing_statement;
 use crate::sql::Effect;
 use crate::upstream::Link;
@@ -84,17 +84,23 @@ impl Core {
         self.expect_extended(Expect::Own(Own::FailParse(report)), link);
     }
 
-    /// Makes the transaction of this batch READ ONLY. A name of its own keeps the client's unnamed statement and portal.
+    /// Makes the transaction of this batch READ ONLY.
     pub(super) fn make_read_only(&mut self, link: &mut Link) {
-        const NAME: &str = "pgbelay_read_only";
-        const SQL: &str = "SELECT pg_catalog.set_config('transaction_read_only', 'on', true)";
-        put_parse(NAME, SQL.as_bytes(), &[0, 0], &mut link.outbox);
+        let sql = "SELECT pg_catalog.set_config('transaction_read_only', 'on', true)";
+        self.send_aside(sql, Aside::ReadOnly, link);
+    }
+
+    /// Runs a statement of the proxy's own inside the client's batch. Names of its own keep the client's unnamed statement and
+    /// portal.
+    pub(super) fn send_aside(&mut self, sql: &str, what: Aside, link: &mut Link) {
+        const NAME: &str = "pgbelay_aside";
+        put_parse(NAME, sql.as_bytes(), &[0, 0], &mut link.outbox);
         put_bind_head(NAME, NAME, 6, &mut link.outbox);
         link.outbox.extend_from_slice(&[0; 6]);
         put_execute(NAME, &mut link.outbox);
         put_target(b'C', b'P', NAME, &mut link.outbox);
         put_target(b'C', b'S', NAME, &mut link.outbox);
-        self.expect_extended(Expect::Own(Own::ReadOnly { closes: 2 }), link);
+        self.expect_extended(Expect::Own(Own::Aside { what, closes: 2 }), link);
     }
 
     /// Whether something is in flight that changes transaction, settings or prepared statements.
@@ -110,6 +116,7 @@ impl Core {
     pub(super) fn has_limited_write(&self) -> bool {
         self.replies.iter().any(|expected| match expected {
             Expect::Execute(run) => run.step().is_some_and(|s| s.max_rows_written.is_some()),
+            Expect::Own(Own::Aside { what: Aside::Count(Stage::After), .. }) => true,
             _ => false,
         })
     }

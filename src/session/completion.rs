@@ -45,7 +45,12 @@ impl Core {
                     }
                 } else {
                     let statements = run.judged.steps.len();
+                    let is_uncounted = run.step().is_some_and(|s| s.is_uncounted);
                     match &mut self.stepwise {
+                        Some(stepwise) if is_uncounted => {
+                            stepwise.held.extend_from_slice(message);
+                            stepwise.must_count = true;
+                        }
                         Some(stepwise) if stepwise.holds_completion(run.statement, statements) => {
                             stepwise.held.extend_from_slice(message);
                         }
@@ -55,14 +60,17 @@ impl Core {
             }
             Some(Expect::Execute(run)) => {
                 self.complete(run, tag, link);
+                self.is_copying_in = false;
+                if run.step().is_some_and(|s| s.is_uncounted) && !run.is_cut_off {
+                    if let Some(Expect::Execute(run)) = front {
+                        self.counting.hold(run, message);
+                    }
+                    return Ok(());
+                }
                 match self.over_limit(run, tag) {
                     Some(report) => {
                         run.sqlstate = Some(report.sqlstate.to_owned());
-                        report.write(&mut self.out);
-                        self.is_muted = true;
-                        self.is_skipping = true;
-                        self.state.has_failed = true;
-                        self.fail_batch(None, link);
+                        self.stop_batch(&report, link);
                     }
                     None if run.is_cut_off => {
                         // The cancel came too late, but the client was told of an error: what follows must not run.
@@ -75,7 +83,6 @@ impl Core {
                     None if hidden => {}
                     None => self.out.extend_from_slice(message),
                 }
-                self.is_copying_in = false;
                 self.finish(run);
                 return Ok(());
             }
@@ -129,12 +136,34 @@ impl Core {
         run.rows += tag_rows(tag).unwrap_or(0);
     }
 
+    /// Tells the client of the error that ends its batch, and makes the server's transaction fail.
+    pub(super) fn stop_batch(&mut self, report: &Report, link: &mut Link) {
+        report.write(&mut self.out);
+        self.is_muted = true;
+        self.is_skipping = true;
+        self.state.has_failed = true;
+        self.fail_batch(None, link);
+    }
+
     /// What a write over its limit is answered with.
     fn over_limit(&mut self, run: &Run, tag: &[u8]) -> Option<Report> {
-        let limit = run.step()?.max_rows_written?;
+        let limit = run.step().filter(|s| !s.is_uncounted)?.max_rows_written?;
         let is_write =
             [&b"INSERT"[..], b"UPDATE", b"DELETE", b"MERGE", b"COPY"].iter().any(|verb| tag.starts_with(verb));
         let rows = tag_rows(tag).filter(|&rows| is_write && rows > limit)?;
+        let verb = tag.split(|&b| b == b' ').next().map(String::from_utf8_lossy).unwrap_or_default();
+        Some(self.row_limit(run, &verb, rows, limit))
+    }
+
+    /// What a write is answered with whose rows were counted behind it, if they are too many.
+    pub(super) fn over_count(&mut self, run: &Run, rows: u64) -> Option<Report> {
+        let limit = run.step()?.max_rows_written.filter(|&limit| rows > limit)?;
+        let writes = run.judged.script.statements.get(run.statement).map_or(&[][..], |facts| &facts.writes);
+        let verb = writes.first().map_or("write", |write| write.verb.as_str());
+        Some(self.row_limit(run, verb, rows, limit))
+    }
+
+    fn row_limit(&mut self, run: &Run, verb: &str, rows: u64, limit: u64) -> Report {
         let tier = self.judge.policy.tier;
         self.records.push(Record {
             rows: Some(rows),
@@ -144,15 +173,12 @@ impl Core {
             )),
             ..run.record(Event::Limit, &self.context)
         });
-        let verb = tag.split(|&b| b == b' ').next().map(String::from_utf8_lossy).unwrap_or_default();
-        Some(
-            Report::error(
-                sqlstate::ROW_LIMIT,
-                format!("{verb} of {rows} rows exceeds the limit of {limit} rows on {tier}"),
-            )
-            .detail("rule row-limit: the write was rolled back; nothing has changed.")
-            .hint("Write in smaller batches, for example by ranges of the primary key. SHOW pgbelay.limits tells the limits."),
+        Report::error(
+            sqlstate::ROW_LIMIT,
+            format!("{verb} of {rows} rows exceeds the limit of {limit} rows on {tier}"),
         )
+        .detail("rule row-limit: the write was rolled back; nothing has changed.")
+        .hint("Write in smaller batches, for example by ranges of the primary key. SHOW pgbelay.limits tells the limits.")
     }
 
     /// EmptyQueryResponse or PortalSuspended.

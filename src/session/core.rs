@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 
 use super::confirm::Confirm;
+use super::count::Counting;
 use super::extended::{Portal, Prepared};
 use super::intent::Intent;
 use super::replies::Expect;
@@ -91,6 +92,8 @@ pub(super) struct Core {
     pub(super) is_unflushed: bool,
     /// The server takes COPY data.
     pub(super) is_copying_in: bool,
+    /// Rows of writes that no command tag tells.
+    pub(super) counting: Counting,
     /// A statement that takes away what the policy forces, or every prepared statement, was sent in this batch: nothing may
     /// follow it before Sync.
     pub(super) has_reset: bool,
@@ -150,6 +153,7 @@ impl Core {
             is_unsynced: false,
             is_unflushed: false,
             is_copying_in: false,
+            counting: Counting::default(),
             has_reset: false,
             retire_lease: false,
             queued: 0,

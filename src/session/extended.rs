@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::core::{Core, Progress, Step, body_report};
+use super::count::COUNT;
 use super::intent::IntentGate;
-use super::replies::{Expect, Own};
+use super::replies::{Aside, Expect, Own, Stage};
 use super::run::Run;
 use super::simple::failed_transaction;
 use crate::guard::{Judged, LocalAction, Route};
@@ -242,7 +243,9 @@ impl Core {
         let may_end_transaction = step.is_some_and(|s| s.is_transaction_control);
         let is_write = judged.permit().is_some_and(|p| p.guards.intent);
         // What would be committed must have been counted; and nothing is written behind a read that ran over its limit.
-        if (may_end_transaction && self.has_limited_write()) || (is_write && self.has_limited_read()) {
+        let is_uncounted = step.is_some_and(|s| s.is_uncounted);
+        if ((may_end_transaction || is_uncounted) && self.has_limited_write()) || (is_write && self.has_limited_read())
+        {
             return self.await_replies(Some(link));
         }
         let mut run = Run::new(Arc::clone(&judged), self.next_number(), self.reason.clone());
@@ -265,6 +268,9 @@ impl Core {
         if let Some(permit) = judged.permit() {
             self.tell_notices(&permit.notices);
         }
+        if is_uncounted {
+            self.send_aside(COUNT, Aside::Count(Stage::Before), link);
+        }
         if step.is_some_and(|s| s.max_rows_written.is_some()) {
             // All of its rows at once: only its end tells how many it has changed.
             put_execute(name, &mut link.outbox);
@@ -274,6 +280,9 @@ impl Core {
         self.has_reset =
             run.effects().iter().any(|e| matches!(e, Effect::ResetAll | Effect::DiscardAll | Effect::Deallocate(None)));
         self.expect_extended(Expect::Execute(Box::new(run)), link);
+        if is_uncounted {
+            self.send_aside(COUNT, Aside::Count(Stage::After), link);
+        }
         if judged.is_confirmed {
             // A confirmation holds once: whatever is left of the statement needs another.
             self.prepared.retain(|_, prepared| !prepared.judged.is_confirmed);

@@ -95,8 +95,9 @@ impl Core {
     pub(super) fn fail_runs(&mut self, code: &str) {
         let mut stepwise = self.stepwise.as_mut().and_then(|s| s.run.take());
         let mut replies = std::mem::take(&mut self.replies);
+        let mut held = self.counting.take_held();
         let in_flight = replies.iter_mut().filter_map(Expect::run);
-        for run in in_flight.chain(stepwise.as_deref_mut()) {
+        for run in in_flight.chain(stepwise.as_deref_mut()).chain(held.as_deref_mut()) {
             run.sqlstate.get_or_insert_with(|| code.to_owned());
             self.finish(run);
         }

@@ -6,6 +6,7 @@ mod completion;
 mod confirm;
 mod control;
 mod core;
+mod count;
 mod doubt;
 mod driver;
 mod extended;

@@ -65,11 +65,33 @@ pub(super) enum Own {
     Parse(Option<Arc<Statement>>),
     /// Close of a statement that the connection keeps no more.
     Close,
-    /// A statement that makes the transaction READ ONLY, from its Parse to its last Close.
-    ReadOnly {
+    /// A statement of the proxy's own in the extended protocol, from its Parse to its last Close.
+    Aside {
+        /// What it is for.
+        what: Aside,
         /// CloseComplete messages still to come.
         closes: u8,
     },
+    /// A query that counts the rows changed so far.
+    Count(Stage),
+}
+
+/// What a statement of the proxy's own inside a batch is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aside {
+    /// It makes the transaction READ ONLY.
+    ReadOnly,
+    /// It counts the rows changed so far.
+    Count(Stage),
+}
+
+/// Where a count stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Before the write.
+    Before,
+    /// Behind it.
+    After,
 }
 
 impl Expect {
@@ -84,8 +106,9 @@ impl Expect {
                 | Own::Rollback
                 | Own::Savepoint
                 | Own::Doubt
+                | Own::Count(_)
                 | Own::FailQuery => true,
-                Own::FailParse(_) | Own::Parse(_) | Own::Close | Own::ReadOnly { .. } => false,
+                Own::FailParse(_) | Own::Parse(_) | Own::Close | Own::Aside { .. } => false,
             },
             Expect::SingleStep(_)
             | Expect::Parse { .. }

@@ -63,7 +63,7 @@ impl Core {
                 }
                 // Without an answer everything that may be there counts as there.
                 Own::Doubt => self.state.doubt.unanswered(),
-                Own::Begin | Own::Savepoint => self.refusal = Some(own_failed(body)),
+                Own::Begin | Own::Savepoint | Own::Count(_) => self.refusal = Some(own_failed(body)),
                 Own::Commit | Own::Rollback => {
                     // What the client was to hear of success is not true.
                     if let Some(stepwise) = &mut self.stepwise {
@@ -79,7 +79,12 @@ impl Core {
                     forget(statement.as_deref(), link);
                     self.out.extend_from_slice(message);
                 }
-                Own::Close | Own::ReadOnly { .. } => self.out.extend_from_slice(message),
+                Own::Close => self.out.extend_from_slice(message),
+                Own::Aside { .. } => {
+                    // Its name may still be there.
+                    self.retire_lease = true;
+                    self.out.extend_from_slice(message);
+                }
             },
             Expect::Parse { statement, name } => {
                 forget(statement.as_deref(), link);
@@ -102,6 +107,10 @@ impl Core {
 
     /// The server skips everything up to the next Sync, so nothing before it will be answered.
     fn skip_to_sync(&mut self, link: &mut Link) {
+        if let Some(mut held) = self.counting.take_held() {
+            held.sqlstate.get_or_insert_with(|| sqlstate::FAILED_TRANSACTION.to_owned());
+            self.finish(&mut held);
+        }
         while let Some(expected) = self.replies.pop_front() {
             match expected {
                 Expect::Sync => {
@@ -122,7 +131,7 @@ impl Core {
                     self.prepared.remove(&name);
                 }
                 // The server still has what was to be closed.
-                Expect::Own(Own::Close | Own::ReadOnly { .. }) => self.retire_lease = true,
+                Expect::Own(Own::Close) => self.retire_lease = true,
                 Expect::Answer(bytes) => self.queued = self.queued.saturating_sub(bytes.len()),
                 Expect::Query(_)
                 | Expect::Step(_)

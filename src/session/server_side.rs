@@ -3,7 +3,7 @@
 use bytes::{Buf, BytesMut};
 
 use super::core::{Core, HIGH_WATER};
-use super::replies::{Expect, Own};
+use super::replies::{Aside, Expect, Own};
 use super::simple::failing_statement;
 use crate::audit::{Event, Record};
 use crate::policy::sqlstate;
@@ -177,20 +177,26 @@ impl Core {
                 Ok(())
             }
             b'H' | b'W' | b'T' | b'D' | b'd' | b'c' | b't' | b'n' | b'1' | b'2' | b'3' => {
-                self.take_piece(header.tag, message)
+                self.take_piece(header.tag, message, link)
             }
             _ => Err(self.unexpected(header.tag)),
         }
     }
 
     /// A message that is one whole answer, or a piece of one, and changes nothing.
-    fn take_piece(&mut self, tag: u8, message: &[u8]) -> Result<(), Broken> {
-        if let Some(Expect::Own(Own::ReadOnly { closes })) = self.replies.front_mut() {
-            if tag == b'3' {
-                *closes -= 1;
+    fn take_piece(&mut self, tag: u8, message: &[u8], link: &mut Link) -> Result<(), Broken> {
+        if let Some(Expect::Own(Own::Aside { what, closes })) = self.replies.front_mut() {
+            let what = *what;
+            match tag {
+                b'3' => *closes -= 1,
+                b'D' => self.counting.learn(&message[HEADER..]),
+                _ => {}
             }
             if *closes == 0 {
                 self.replies.pop_front();
+                if let Aside::Count(stage) = what {
+                    self.counted_in_batch(stage, link);
+                }
             }
             return Ok(());
         }
@@ -206,7 +212,13 @@ impl Core {
                 b'T' | b'D' | b'd' | b'c' | b'H' | b'W',
             ) => false,
             // Rows of the proxy's own queries.
-            (Some(Expect::Own(Own::Settings)), b'T' | b'D') | (Some(Expect::Own(Own::Doubt)), b'T') => return Ok(()),
+            (Some(Expect::Own(Own::Settings)), b'T' | b'D') | (Some(Expect::Own(Own::Doubt | Own::Count(_))), b'T') => {
+                return Ok(());
+            }
+            (Some(Expect::Own(Own::Count(_))), b'D') => {
+                self.counting.learn(&message[HEADER..]);
+                return Ok(());
+            }
             (Some(Expect::Own(Own::Doubt)), b'D') => {
                 self.state.doubt.learn(&message[HEADER..]);
                 return Ok(());
@@ -264,6 +276,10 @@ impl Core {
             }
             Expect::Own(own) => {
                 let (is_settings, is_doubt) = (matches!(own, Own::Settings), matches!(own, Own::Doubt));
+                let counted = match own {
+                    Own::Count(stage) => Some(stage),
+                    _ => None,
+                };
                 if !Expect::Own(own).is_simple() {
                     return Err(self.unexpected(b'Z'));
                 }
@@ -277,6 +293,9 @@ impl Core {
                 }
                 if is_doubt {
                     self.state.resolve(link);
+                }
+                if let Some(stage) = counted {
+                    self.counted_step(stage);
                 }
             }
             front => {

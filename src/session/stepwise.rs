@@ -4,8 +4,9 @@
 use bytes::BytesMut;
 
 use super::core::{Core, Step};
+use super::count::COUNT;
 use super::intent::IntentGate;
-use super::replies::{Expect, Own};
+use super::replies::{Expect, Own, Stage};
 use super::run::Run;
 use super::simple::{failed_transaction, failing_statement};
 use crate::guard::Route;
@@ -29,6 +30,10 @@ pub(super) struct Stepwise {
     /// The last CommandComplete: told when COMMIT has succeeded, since deferred constraints fail there.
     pub(super) held: BytesMut,
     intent_recorded: bool,
+    /// The rows changed before the next statement are known.
+    is_counted: bool,
+    /// The rows that the last statement has changed have to be counted.
+    pub(super) must_count: bool,
 }
 
 /// What the proxy has opened around the statements.
@@ -49,6 +54,8 @@ impl Stepwise {
             must_fail: false,
             held: BytesMut::new(),
             intent_recorded: false,
+            is_counted: false,
+            must_count: false,
         }
     }
 
@@ -111,6 +118,13 @@ impl Core {
         if stepwise.has_failed {
             return self.end_failed(stepwise, link);
         }
+        if std::mem::take(&mut stepwise.must_count)
+            && let Some(link) = link
+        {
+            stepwise.is_counted = false;
+            self.send_own(COUNT, Own::Count(Stage::After), link);
+            return Taken::Waits(Step::AwaitReplies);
+        }
         let judged = std::sync::Arc::clone(&run.judged);
         let Some(step) = judged.steps.get(stepwise.next) else { return self.end_well(stepwise, link) };
         run.statement = stepwise.next;
@@ -146,6 +160,10 @@ impl Core {
             if let Some(permit) = judged.permit() {
                 self.tell_notices(&permit.notices);
             }
+        }
+        if step.is_uncounted && !std::mem::replace(&mut stepwise.is_counted, true) {
+            self.send_own(COUNT, Own::Count(Stage::Before), link);
+            return Taken::Waits(Step::AwaitReplies);
         }
         self.send_step(stepwise, run, link);
         if stepwise.around == Around::Transaction && run.effects().iter().any(|e| matches!(e, Effect::Begin(_))) {
