@@ -390,6 +390,14 @@ impl Visitor for Search<'_, '_> {
                 is_column(left) && is_column(right) && (is_bare(left) || is_bare(right))
             }
             Expr::InSubquery { expr, .. } if inner => is_bare(expr),
+            // `to_jsonb(t.*)`
+            Expr::Function(function) => match &function.args {
+                FunctionArguments::List(list) => list.args.iter().any(|arg| match arg {
+                    FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(row)) => self.is_target(&name(row).name),
+                    _ => false,
+                }),
+                FunctionArguments::None | FunctionArguments::Subquery(_) => false,
+            },
             _ => false,
         };
         if found { ControlFlow::Break(true) } else { ControlFlow::Continue(()) }

@@ -408,6 +408,7 @@ fn roundabout_ways_that_choose() {
         "EXISTS (SELECT 1 FROM other, t x WHERE x.id = t.id AND other.id = x.id)",
         "EXISTS (SELECT 1 FROM other WHERE 1 = 1 AND other.id = t.id)",
         "id OPERATOR(pg_catalog.=) 5",
+        "row_to_json(t.*)::text LIKE '%x%'",
         "id > 5 OR 3 >= id",
         "id = COALESCE($1, 5)",
         "id = COALESCE($1, id) AND name = $2",

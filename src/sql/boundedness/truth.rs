@@ -1,8 +1,7 @@
 //! What a predicate comes to, in Postgres's three-valued logic.
 
 use sqlparser::ast::{
-    Array, BinaryOperator, CaseWhen, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    UnaryOperator, Value,
+    Array, BinaryOperator, CaseWhen, DataType, Expr, Function, FunctionArguments, UnaryOperator, Value,
 };
 
 use super::chain;
@@ -288,29 +287,6 @@ impl Target<'_> {
         Truth::Open { target: self.mentioned_in(left) || self.mentioned_in(right) }
     }
 
-    /// `x = COALESCE(…, x)`: every row, if all that stands before the x is NULL.
-    fn falls_back_on(&self, x: &Expr, coalesce: &Expr) -> Option<Truth> {
-        let Expr::Function(function) = bare(coalesce) else { return None };
-        let called = crate::sql::walk::name(&function.name);
-        if called.schema.is_some() || called.name != "coalesce" {
-            return None;
-        }
-        let FunctionArguments::List(list) = &function.args else { return None };
-        let mut certain = true;
-        for argument in &list.args {
-            let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = argument else { return None };
-            if self.is_same(x, argument) {
-                return Some(if certain { Truth::True } else { Truth::Open { target: false } });
-            }
-            match self.constant(argument) {
-                Constant::Null => {}
-                Constant::Unknown if !self.mentioned_in(argument) => certain = false,
-                _ => return None,
-            }
-        }
-        None
-    }
-
     /// One of several equalities holds; `negate`, none of them does.
     fn any_of(&self, whole: &Expr, parts: impl Iterator<Item = Truth>, negate: bool) -> Truth {
         let mut all = Truth::False;
@@ -387,7 +363,7 @@ impl Target<'_> {
         }
     }
 
-    fn like(&self, expr: &Expr, text: &Expr, pattern: &Expr, ignore_case: bool) -> Truth {
+    pub(super) fn like(&self, expr: &Expr, text: &Expr, pattern: &Expr, ignore_case: bool) -> Truth {
         match (self.constant(text), self.constant(pattern)) {
             (Constant::Null, _) | (_, Constant::Null) => Truth::Null,
             (Constant::Text(text), Constant::Text(pattern)) => match like(&text, &pattern, ignore_case) {
@@ -401,27 +377,6 @@ impl Target<'_> {
                 Truth::True
             }
             _ => Truth::Open { target: self.mentioned_in(expr) || self.mentioned_in(text) },
-        }
-    }
-
-    /// `text SIMILAR TO pattern`: only that any text is similar to %.
-    fn similar(&self, expr: &Expr, text: &Expr, pattern: &Expr) -> Truth {
-        match self.constant(pattern) {
-            Constant::Text(any) if !any.is_empty() && any.bytes().all(|b| b == b'%') => {
-                self.like(expr, text, pattern, false)
-            }
-            _ => Truth::Open { target: self.mentioned_in(expr) },
-        }
-    }
-
-    /// Whether a regular expression is one that matches any text.
-    fn is_any_pattern(&self, pattern: &Expr) -> bool {
-        match self.constant(pattern) {
-            Constant::Text(pattern) => {
-                let inner = pattern.strip_prefix('^').unwrap_or(&pattern);
-                matches!(inner, "" | ".*" | ".*$" | "()" | "(.*)") || pattern == "$"
-            }
-            _ => false,
         }
     }
 
