@@ -43,6 +43,7 @@ pub(super) fn read(reader: &mut Reader<'_, '_>) -> Option<Draft> {
     endpoint(reader, &mut draft);
     // WHERE.
     draft.scan_calls(tokens, Calls::Dangerous);
+    draft.scan_attributes(tokens, false);
     Some(draft)
 }
 

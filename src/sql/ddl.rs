@@ -125,9 +125,13 @@ pub(super) fn create(reader: &mut Reader<'_, '_>) -> Option<Draft> {
         "FUNCTION" | "PROCEDURE" => {
             temporary |= in_pg_temp(reader.rest());
             routine::create(reader.rest(), &mut draft);
+            if !temporary {
+                // Code that stays is looked at before it is made; which settings it changes is for its callers to say.
+                draft.effects.retain(|effect| *effect != Effect::SetUnknown);
+            }
         }
         "RULE" => routine::rule(reader, &mut draft),
-        "INDEX" | "TRIGGER" | "POLICY" | "STATISTICS" if is_on_pg_temp(reader) => draft.kind = Kind::TempDdl,
+        "INDEX" | "TRIGGER" | "POLICY" if is_on_pg_temp(reader) => draft.kind = Kind::TempDdl,
         "LANGUAGE" => {
             reader.eat(&["if", "not", "exists"]);
             if reader.ident().is_none_or(|name| !is_trusted(name)) {
@@ -135,11 +139,12 @@ pub(super) fn create(reader: &mut Reader<'_, '_>) -> Option<Draft> {
             }
         }
         "EXTENSION" => extension(reader, &mut draft),
-        "TYPE" | "DOMAIN" | "AGGREGATE" | "OPERATOR" | "COLLATION" => temporary |= in_pg_temp(reader.rest()),
+        "TYPE" | "DOMAIN" | "COLLATION" => temporary |= in_pg_temp(reader.rest()),
         _ => {}
     }
     if temporary {
-        draft.kind = Kind::TempDdl;
+        let is_block = matches!(object, "FUNCTION" | "PROCEDURE") && !routine::is_plain_sql(reader.rest());
+        draft.kind = if is_block { Kind::Do } else { Kind::TempDdl };
         draft.effects.push(Effect::TempObject);
     }
     Some(draft)
@@ -231,6 +236,16 @@ fn draft(verb: &str, object: &str, family: Family, tokens: &[Token<'_>]) -> Draf
     // functions name them before a parenthesis and call none.
     if verb != "DROP" && matches!(object, "DOMAIN" | "FOREIGN TABLE" | "INDEX" | "POLICY" | "TABLE") {
         draft.scan_calls(tokens, Calls::Dangerous);
+        draft.scan_attributes(tokens, false);
+    }
+    // Under another name they call a function that already is there.
+    if verb != "DROP"
+        && matches!(
+            object,
+            "AGGREGATE" | "CAST" | "CONVERSION" | "OPERATOR" | "OPERATOR CLASS" | "OPERATOR FAMILY" | "TYPE"
+        )
+    {
+        draft.scan_names(tokens);
     }
     draft
 }

@@ -92,6 +92,40 @@ impl Draft {
     }
 }
 
+impl Draft {
+    /// Adds the calls of functions of the table that are written as an attribute: `(x).f` is `f(x)`, whatever the type of `x`
+    /// (Postgres documentation, 8.16.5). Only behind a closing parenthesis or bracket is it certain that no table, schema or
+    /// alias stands before the name; `everywhere`, that does not matter.
+    pub(super) fn scan_attributes(&mut self, tokens: &[Token<'_>], everywhere: bool) {
+        for (i, token) in tokens.iter().enumerate().skip(2) {
+            let behind = matches!(tokens[i - 2].kind, TokenKind::RParen | TokenKind::RBracket);
+            let is_attribute = tokens[i - 1].kind == TokenKind::Dot
+                && (behind || everywhere)
+                && tokens.get(i + 1).is_none_or(|next| next.kind != TokenKind::LParen);
+            if is_attribute && let Some(name) = token.ident() {
+                self.add_attribute(name);
+            }
+        }
+    }
+
+    /// Adds a call that is written as an attribute, if the table of functions speaks of it.
+    pub(super) fn add_attribute(&mut self, name: &str) {
+        let known = |call: &Call| call.name.name == name && call.name.schema.is_none();
+        if functions::category(None, name).is_some() && !self.functions.iter().take(MOST_COMPARED).any(known) {
+            let name = Name { schema: None, name: name.to_owned() };
+            self.functions.push(Call { name, arity: 1, literals: vec![None] });
+        }
+    }
+
+    /// Adds the functions of the table that a definition names: what an operator or an aggregate stands for is called by
+    /// whoever uses it, under another name.
+    pub(super) fn scan_names(&mut self, tokens: &[Token<'_>]) {
+        for name in tokens.iter().filter_map(|token| token.ident().or(token.string())) {
+            self.add_attribute(name);
+        }
+    }
+}
+
 /// Which of the names before a parenthesis are taken for calls.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Calls {

@@ -86,7 +86,7 @@ pub enum Kind {
     TempDdl,
     /// VACUUM, ANALYZE, CLUSTER, REINDEX, CHECKPOINT.
     Maintenance,
-    /// DO.
+    /// DO; CREATE FUNCTION in the temporary schema in a language other than SQL, which is a block with a name.
     Do,
     /// CALL.
     Call,

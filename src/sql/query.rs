@@ -37,6 +37,7 @@ fn parsed(written: &[Token<'_>]) -> Option<Draft> {
     let mut draft = tree(&tokens).or_else(|| tree(&bridge::gaps(&tokens)?))?;
     // A second look, in case the tree hides a call.
     draft.scan_calls(written, Calls::Dangerous);
+    draft.scan_attributes(written, false);
     Some(draft)
 }
 

@@ -3,20 +3,21 @@
 use super::draft::{Calls, Draft};
 use super::lexer::{self, Token, TokenKind};
 use super::reader::{Reader, statements};
-use super::{Class, Effect, Hazard, Kind, ddl, query, statement};
+use super::{Class, Effect, Hazard, Kind, Scope, ddl, query, setting, statement};
 
 /// Deepest body inside a body that is looked into.
 const MAX_NESTING: usize = 3;
 
 /// CREATE FUNCTION and CREATE PROCEDURE, behind those words.
 pub(super) fn create(tokens: &[Token<'_>], draft: &mut Draft) {
-    let language = option(tokens, "language").and_then(|t| t.ident().or(t.string()).map(str::to_ascii_lowercase));
+    let language = language(tokens);
     let atomic = tokens.windows(2).position(|pair| pair[0].is("begin") && pair[1].is("atomic"));
     match language.as_deref() {
         Some("c" | "internal") => draft.add_hazard(Hazard::ServerFile),
         Some(language) if !ddl::is_trusted(language) => draft.add_hazard(Hazard::ServerProgram),
         Some(_) | None => {}
     }
+    draft.effects.extend(options_set(&tokens[..atomic.unwrap_or(tokens.len())]));
     if let Some(begin) = atomic {
         let mut body = &tokens[begin + 2..];
         if let [inside @ .., end] = body
@@ -41,6 +42,15 @@ pub(super) fn create(tokens: &[Token<'_>], draft: &mut Draft) {
     } else if Reader::new(tokens).until(&["return"]).is_some() {
         draft.scan_calls(tokens, Calls::Dangerous);
     }
+}
+
+/// Whether a function has a body in SQL, which cannot put together the text that it runs.
+pub(super) fn is_plain_sql(tokens: &[Token<'_>]) -> bool {
+    language(tokens).is_none_or(|language| language == "sql")
+}
+
+fn language(tokens: &[Token<'_>]) -> Option<String> {
+    option(tokens, "language").and_then(|t| t.ident().or(t.string()).map(str::to_ascii_lowercase))
 }
 
 /// `RETURN expression` of a body in standard SQL.
@@ -99,9 +109,11 @@ pub(super) fn absorb(draft: &mut Draft, mut inner: Draft, runs: bool) {
 fn text(body: &str, draft: &mut Draft, nesting: usize) {
     let lexed = lexer::lex(body);
     draft.scan_calls(&lexed.tokens, Calls::Dangerous);
+    draft.scan_attributes(&lexed.tokens, false);
     if lexed.error.is_some() {
         return;
     }
+    draft.effects.extend(set_by_calls(&lexed.tokens));
     let mut start = true;
     for (i, token) in lexed.tokens.iter().enumerate() {
         let word = token.word();
@@ -110,6 +122,12 @@ fn text(body: &str, draft: &mut Draft, nesting: usize) {
             let end = rest.iter().position(|t| t.kind == TokenKind::Semicolon).unwrap_or(rest.len());
             let inner = query::read(&rest[..end]);
             draft.writes.extend(inner.writes);
+        }
+        if start && word == Some("set") {
+            let rest = &lexed.tokens[i + 1..];
+            let end = rest.iter().position(|t| t.kind == TokenKind::Semicolon).unwrap_or(rest.len());
+            let inner = setting::set(&mut Reader::new(&rest[..end]));
+            draft.effects.extend(inner.effects.into_iter().map(in_body));
         }
         // EXECUTE 'delete …' and strings put together for it.
         if let Some(string) = token.string()
@@ -120,6 +138,62 @@ fn text(body: &str, draft: &mut Draft, nesting: usize) {
         }
         start = token.kind == TokenKind::Semicolon || matches!(word, Some("begin" | "else" | "loop" | "then"));
     }
+}
+
+/// What the calls of set_config in a body set; their values are known only when they run.
+fn set_by_calls(tokens: &[Token<'_>]) -> impl Iterator<Item = Effect> {
+    tokens.windows(4).filter(|call| call[0].ident() == Some("set_config") && call[1].kind == TokenKind::LParen).map(
+        |call| match (call[2].string(), &call[3].kind) {
+            (Some(name), TokenKind::Comma) => setting::by_function(name, None, false),
+            _ => Effect::SetUnknown,
+        },
+    )
+}
+
+/// A setting that code changes while it runs, which is not when the code is made.
+fn in_body(effect: Effect) -> Effect {
+    match effect {
+        Effect::Set { name, value, .. } => Effect::Set { name, value, scope: Scope::Transaction, by_function: true },
+        other => other,
+    }
+}
+
+/// Words that begin an option of CREATE FUNCTION, so that the value of a SET before them ends there.
+const OPTIONS: &[&str] = &[
+    "as",
+    "begin",
+    "called",
+    "cost",
+    "external",
+    "immutable",
+    "language",
+    "leakproof",
+    "not",
+    "parallel",
+    "return",
+    "returns",
+    "rows",
+    "security",
+    "set",
+    "stable",
+    "strict",
+    "support",
+    "transform",
+    "volatile",
+    "window",
+];
+
+/// The settings among the options of CREATE FUNCTION (`SET name TO value`), which hold while it runs.
+fn options_set(tokens: &[Token<'_>]) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let mut reader = Reader::new(tokens);
+    while reader.until(&["set"]).is_some() {
+        let rest = reader.rest();
+        let begins = |t: &Token<'_>| OPTIONS.iter().any(|word| t.is(word));
+        let end = rest.iter().skip(1).position(begins).map_or(rest.len(), |at| at + 1);
+        effects.extend(setting::set(&mut Reader::new(&rest[..end])).effects.into_iter().map(in_body));
+    }
+    effects
 }
 
 /// The token behind the option `word` outside parentheses.

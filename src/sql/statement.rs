@@ -31,6 +31,7 @@ pub(super) fn unknown(tokens: &[Token<'_>]) -> Draft {
     let tag = tokens.first().and_then(Token::word).unwrap_or("unknown").to_ascii_uppercase();
     let mut draft = Draft::new(Kind::UnparsedMaybeWrite, Class::Misc, tag);
     draft.scan_calls(tokens, Calls::All);
+    draft.scan_attributes(tokens, true);
     draft
 }
 

@@ -6,9 +6,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AssignmentTarget, BinaryOperator, Cte, Expr, FromTable, Function, FunctionArg, FunctionArguments, Ident, Insert,
-    MergeAction, MergeUpdateKind, ObjectName, Query, Select, SelectInto, SelectItem, SetExpr, Statement, TableFactor,
-    TableObject, Update, Visit, Visitor,
+    AccessExpr, AssignmentTarget, BinaryOperator, Cte, Expr, FromTable, Function, FunctionArg, FunctionArguments,
+    Ident, Insert, MergeAction, MergeUpdateKind, ObjectName, Query, Select, SelectInto, SelectItem, SetExpr, Statement,
+    TableFactor, TableObject, Update, Visit, Visitor,
 };
 
 use super::boundedness;
@@ -482,6 +482,19 @@ impl Visitor for Walk<'_> {
         match expr {
             Expr::Function(function) => self.call(expr, function),
             Expr::Identifier(ident) if is_misread(ident) => self.understood = false,
+            // `alias.f` is `f(alias)` where the alias has no such column.
+            Expr::CompoundIdentifier(parts) => {
+                if let [_, .., last] = parts.as_slice() {
+                    self.draft.add_attribute(&last.value);
+                }
+            }
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                for access in access_chain {
+                    if let AccessExpr::Dot(Expr::Identifier(attribute)) = access {
+                        self.draft.add_attribute(&attribute.value);
+                    }
+                }
+            }
             _ => {}
         }
         if operand(expr).is_some_and(|left| matches!(left, Expr::Exists { negated: true, .. })) {

@@ -146,7 +146,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         id: "code-block",
-        summary: "DO blocks and two-phase commit",
+        summary: "DO blocks, temporary functions and two-phase commit",
         sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
         check: code::block,
     },

@@ -117,13 +117,28 @@ impl<'s> Target<'s> {
         all && joined
     }
 
-    /// `target.x = other.x`, where `other` is the target's table again.
+    /// `target.x = other.x`, where `other` is the target's table again, or a query that gives all of its rows.
     pub(super) fn is_self_join(&self, expr: &Expr, from: &[TableWithJoins]) -> bool {
-        let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = expr else { return false };
+        let (left, right) = match expr {
+            Expr::BinaryOp { left, op, right } if operator(op) == BinaryOperator::Eq => (bare(left), bare(right)),
+            Expr::IsNotDistinctFrom(left, right) => (bare(left), bare(right)),
+            Expr::Nested(inner) => return self.is_self_join(inner, from),
+            _ => return false,
+        };
+        if let (Expr::Tuple(left), Expr::Tuple(right)) = (left, right) {
+            return left.len() == right.len()
+                && left.iter().zip(right).all(|(left, right)| self.is_pair(bare(left), bare(right), from));
+        }
+        self.is_pair(left, right, from)
+    }
+
+    fn is_pair(&self, left: &Expr, right: &Expr, from: &[TableWithJoins]) -> bool {
         let other = |expr: &Expr, column: &str| match expr {
             Expr::CompoundIdentifier(parts) => {
                 let [.., qualifier, name] = parts.as_slice() else { return false };
-                name.value == column && qualifier.value != self.qualifier && self.is_self(&qualifier.value, from)
+                name.value == column
+                    && qualifier.value != self.qualifier
+                    && self.is_self(&qualifier.value, column, from)
             }
             _ => false,
         };
@@ -133,17 +148,17 @@ impl<'s> Target<'s> {
         one_way(left, right) || one_way(right, left)
     }
 
-    fn is_self(&self, alias: &str, from: &[TableWithJoins]) -> bool {
-        from.len() == 1
-            && from[0].joins.is_empty()
-            && match &from[0].relation {
-                TableFactor::Table { name: table, alias: named, args: None, sample: None, .. } => {
-                    let table = name(table);
-                    let known_as = named.as_ref().map_or(&table.name, |alias| &alias.name.value);
-                    known_as == alias && self.is_same_table(&table)
-                }
-                _ => false,
+    /// Whether `alias` stands for all values of the target's column, and nothing joined to it leaves any out.
+    fn is_self(&self, alias: &str, column: &str, from: &[TableWithJoins]) -> bool {
+        let known_as = |factor: &TableFactor| match factor {
+            TableFactor::Table { alias: Some(named), .. } | TableFactor::Derived { alias: Some(named), .. } => {
+                named.name.value == alias
             }
+            TableFactor::Table { name: table, alias: None, .. } => name(table).name == alias,
+            _ => false,
+        };
+        from.iter().all(|table| table.joins.is_empty())
+            && from.iter().any(|table| known_as(&table.relation) && self.gives_all(&table.relation, column))
     }
 
     /// Whether two expressions always have the same value: equal in form, and made of columns, constants and functions that
@@ -271,6 +286,37 @@ const SAME_EACH_TIME: &[&str] = &[
     "version",
 ];
 
+/// What an operator is, also where it is written `OPERATOR(pg_catalog.=)`.
+pub(super) fn operator(op: &BinaryOperator) -> BinaryOperator {
+    let BinaryOperator::PGCustomBinaryOperator(parts) = op else { return op.clone() };
+    let plain = match parts.as_slice() {
+        [only] => only,
+        [schema, only] if schema == "pg_catalog" => only,
+        _ => return op.clone(),
+    };
+    match plain.as_str() {
+        "=" => BinaryOperator::Eq,
+        "<>" | "!=" => BinaryOperator::NotEq,
+        "<" => BinaryOperator::Lt,
+        "<=" => BinaryOperator::LtEq,
+        ">" => BinaryOperator::Gt,
+        ">=" => BinaryOperator::GtEq,
+        "~" => BinaryOperator::PGRegexMatch,
+        "~*" => BinaryOperator::PGRegexIMatch,
+        "~~" => BinaryOperator::PGLikeMatch,
+        "~~*" => BinaryOperator::PGILikeMatch,
+        _ => op.clone(),
+    }
+}
+
+/// An expression without parentheses around it.
+pub(super) fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) => bare(inner),
+        _ => expr,
+    }
+}
+
 /// An expression without what does not change its value: parentheses, `+ 0`, `* 1`, `|| ''`.
 fn strip(expr: &Expr) -> &Expr {
     use super::value::{Constant, Number};
@@ -344,6 +390,14 @@ impl Visitor for Search<'_, '_> {
                 is_column(left) && is_column(right) && (is_bare(left) || is_bare(right))
             }
             Expr::InSubquery { expr, .. } if inner => is_bare(expr),
+            // `to_jsonb(t.*)`
+            Expr::Function(function) => match &function.args {
+                FunctionArguments::List(list) => list.args.iter().any(|arg| match arg {
+                    FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(row)) => self.is_target(&name(row).name),
+                    _ => false,
+                }),
+                FunctionArguments::None | FunctionArguments::Subquery(_) => false,
+            },
             _ => false,
         };
         if found { ControlFlow::Break(true) } else { ControlFlow::Continue(()) }

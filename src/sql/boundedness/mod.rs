@@ -6,6 +6,7 @@
 
 mod columns;
 mod constant;
+mod idioms;
 mod subquery;
 mod truth;
 mod value;

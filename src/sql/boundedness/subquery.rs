@@ -59,13 +59,16 @@ impl Target<'_> {
                 }
             };
         }
+        let mut kept = None;
         if let Some(filter) = filter {
             let parts = chain(filter, &BinaryOperator::And);
-            let (all, truth) = self.inside(&select.from, || {
+            let (all, truth, choosing) = self.inside(&select.from, || {
                 let identity = |part: &Expr| self.is_self_join(part, &select.from);
                 let all = parts.iter().any(|part| identity(part))
                     && parts.iter().all(|part| identity(part) || self.truth(part) == Truth::True);
-                (all, self.truth(filter))
+                let choosing: Vec<&Expr> =
+                    parts.iter().copied().filter(|part| self.truth(part) != Truth::True).collect();
+                (all, self.truth(filter), choosing)
             });
             if all {
                 return Truth::True;
@@ -73,9 +76,15 @@ impl Target<'_> {
             if matches!(truth, Truth::False | Truth::Null) {
                 return Truth::False;
             }
+            kept = choosing.into_iter().cloned().reduce(|left, right| Expr::BinaryOp {
+                left: Box::new(left),
+                op: BinaryOperator::And,
+                right: Box::new(right),
+            });
         }
-        // What it lists does not matter.
-        Truth::Open { target: self.mentioned_in(&select_of(Select { projection: Vec::new(), ..select.clone() })) }
+        // What it lists does not matter, nor what is true anyway.
+        let choosing = Select { projection: Vec::new(), selection: kept, ..select.clone() };
+        Truth::Open { target: self.mentioned_in(&select_of(choosing)) }
     }
 
     /// `expr IN (query)`
@@ -127,7 +136,15 @@ impl Target<'_> {
     /// The rows of a query without FROM.
     fn rows(&self, query: &Query) -> Rows {
         let SetExpr::Select(select) = query.body.as_ref() else { return Rows::Unknown };
-        if is_limited(query) || !select.from.is_empty() || select.having.is_some() || is_plain_aggregate(select) {
+        if select.having.is_some() || is_plain_aggregate(select) || is_grouping_sets(&select.group_by) {
+            return Rows::Unknown;
+        }
+        if !select.from.is_empty() {
+            let none =
+                |filter: &Expr| matches!(self.inside(&select.from, || self.truth(filter)), Truth::False | Truth::Null);
+            return if select.selection.as_ref().is_some_and(none) { Rows::None } else { Rows::Unknown };
+        }
+        if is_limited(query) {
             return Rows::Unknown;
         }
         let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
@@ -162,7 +179,13 @@ impl Target<'_> {
     }
 
     fn select_covers(&self, query: &Query, select: &Select, output: Option<&str>, column: &str, depth: usize) -> bool {
-        let passes = |filter: &Expr| self.inside(&select.from, || self.truth(filter)) == Truth::True;
+        // Each row finds at least itself where the query is joined to the target by the same column.
+        let passes = |filter: &Expr| {
+            self.inside(&select.from, || {
+                let part = |part: &Expr| self.is_self_join(part, &select.from) || self.truth(part) == Truth::True;
+                chain(filter, &BinaryOperator::And).into_iter().all(part)
+            })
+        };
         let filtered = !select.selection.as_ref().is_none_or(passes);
         let [from] = select.from.as_slice() else { return false };
         let outer = from.joins.iter().all(|join| {
@@ -204,6 +227,28 @@ impl Target<'_> {
                 }
             }
             (_, None) => false,
+        }
+    }
+
+    /// Whether a table or query in FROM has, in its column of that name, every value that the target's column has.
+    pub(super) fn gives_all(&self, factor: &TableFactor, column: &str) -> bool {
+        match factor {
+            TableFactor::Table { name: table, alias, args: None, sample: None, .. } => {
+                let table = name(table);
+                let cte = self.ctes.iter().find(|cte| table.schema.is_none() && cte.alias.name.value == table.name);
+                alias.as_ref().is_none_or(|alias| alias.columns.is_empty())
+                    && match cte {
+                        Some(cte) => {
+                            cte.alias.columns.is_empty() && self.covers(&cte.query, Some(column), column, MAX_DEPTH)
+                        }
+                        None => self.is_same_table(&table),
+                    }
+            }
+            TableFactor::Derived { subquery, alias, sample: None, .. } => {
+                alias.as_ref().is_none_or(|alias| alias.columns.is_empty())
+                    && self.covers(subquery, Some(column), column, MAX_DEPTH)
+            }
+            _ => false,
         }
     }
 
@@ -270,7 +315,9 @@ fn is_limited(query: &Query) -> bool {
         None => false,
         Some(LimitClause::LimitOffset { limit, offset, .. }) => {
             let null = |expr: &Expr| matches!(expr, Expr::Value(value) if value.value == Value::Null);
-            offset.is_some() || limit.as_ref().is_some_and(|limit| !null(limit))
+            let skips = |offset: &Expr| !matches!(offset, Expr::Value(v) if v.value.to_string() == "0" || v.value == Value::Null);
+            offset.as_ref().is_some_and(|offset| skips(&offset.value))
+                || limit.as_ref().is_some_and(|limit| !null(limit))
         }
         Some(LimitClause::OffsetCommaLimit { .. }) => true,
     };

@@ -353,3 +353,81 @@ fn folding_takes_bounded_time() {
         assert!(!matches!(bound, Boundedness::Tautology(_) | Boundedness::Missing), "{predicate}");
     }
 }
+
+#[test]
+fn every_row_by_a_roundabout_way() {
+    for predicate in [
+        "id = ANY(ARRAY(SELECT id FROM t))",
+        "ctid = ANY(ARRAY(SELECT ctid FROM t))",
+        "id IN (SELECT id FROM t OFFSET 0)",
+        "id IN (SELECT x.id FROM t x WHERE x.id = t.id)",
+        "id = (SELECT x.id FROM t x WHERE x.id = t.id)",
+        "id = (SELECT id)",
+        "EXISTS (SELECT 1 FROM other, t x WHERE x.id = t.id)",
+        "id OPERATOR(pg_catalog.=) id",
+        "id > 5 OR 5 >= id",
+        "id = 1 OR 1 <> id",
+        "id = COALESCE(NULL, id)",
+        "COALESCE(id, 0) = id",
+        "name ~ '.*'",
+        "name ~* ''",
+        "name ~ '^'",
+        "name SIMILAR TO '%'",
+        "id NOT IN (SELECT id FROM other WHERE false)",
+    ] {
+        assert!(matches!(of(predicate), Boundedness::Tautology(_)), "{predicate}: {:?}", of(predicate));
+    }
+    for text in [
+        "DELETE FROM t a USING t b, other WHERE a.id = b.id",
+        "DELETE FROM t a USING t b WHERE (a.id) = (b.id)",
+        "DELETE FROM t a USING t b WHERE a.id IS NOT DISTINCT FROM b.id",
+        "DELETE FROM t a USING t b WHERE (a.id, a.name) = (b.id, b.name)",
+        "DELETE FROM t a USING (SELECT * FROM t) b WHERE a.id = b.id",
+        "WITH c AS (SELECT id FROM t) DELETE FROM t USING c WHERE t.id = c.id",
+        "WITH c AS (SELECT * FROM t) UPDATE t SET a = 1 FROM c x WHERE x.id = t.id",
+        "MERGE INTO t USING (SELECT * FROM t) s ON t.id = s.id WHEN MATCHED THEN DELETE",
+    ] {
+        assert!(matches!(bound(text), Boundedness::Tautology(_)), "{text}: {:?}", bound(text));
+    }
+    for predicate in
+        ["EXISTS (SELECT 1 FROM other WHERE t.id = t.id)", "id = COALESCE($1, id)", "COALESCE($1, id) = id"]
+    {
+        assert!(matches!(of(predicate), Boundedness::NotOnTarget(_)), "{predicate}: {:?}", of(predicate));
+    }
+}
+
+#[test]
+fn roundabout_ways_that_choose() {
+    for predicate in [
+        "id = ANY(ARRAY(SELECT id FROM t WHERE a = 1))",
+        "ctid = ANY(ARRAY(SELECT ctid FROM t LIMIT 100))",
+        "id IN (SELECT id FROM t OFFSET 10)",
+        "id IN (SELECT x.id FROM t x WHERE x.id = t.id AND x.a = 1)",
+        "id = (SELECT max(x.id) FROM t x)",
+        "id = (SELECT x.id FROM other x WHERE x.id = t.id)",
+        "EXISTS (SELECT 1 FROM other, t x WHERE x.id = t.id AND other.id = x.id)",
+        "EXISTS (SELECT 1 FROM other WHERE 1 = 1 AND other.id = t.id)",
+        "id OPERATOR(pg_catalog.=) 5",
+        "row_to_json(t.*)::text LIKE '%x%'",
+        "id > 5 OR 3 >= id",
+        "id = COALESCE($1, 5)",
+        "id = COALESCE($1, id) AND name = $2",
+        "id = COALESCE(NULL, 5)",
+        "COALESCE(deleted, false) = true",
+        "name ~ '^a.*'",
+        "name !~ '.*'",
+        "name SIMILAR TO 'a%'",
+        "id NOT IN (SELECT id FROM other WHERE a = 1)",
+    ] {
+        assert_eq!(of(predicate), Boundedness::Bounded, "{predicate}");
+    }
+    for text in [
+        "WITH t AS (SELECT 1 AS id) DELETE FROM public.t AS a USING t b WHERE a.id = b.id",
+        "WITH c AS (SELECT id FROM t WHERE a = 1) DELETE FROM t USING c WHERE t.id = c.id",
+        "DELETE FROM t a USING (SELECT * FROM t LIMIT 5) b WHERE a.id = b.id",
+        "DELETE FROM t a USING t b JOIN other o ON o.id = b.id WHERE a.id = b.id",
+        "DELETE FROM t a USING t b WHERE a.id = b.parent",
+    ] {
+        assert_eq!(bound(text), Boundedness::Bounded, "{text}");
+    }
+}

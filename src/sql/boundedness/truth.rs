@@ -1,9 +1,11 @@
 //! What a predicate comes to, in Postgres's three-valued logic.
 
-use sqlparser::ast::{Array, BinaryOperator, CaseWhen, DataType, Expr, UnaryOperator, Value};
+use sqlparser::ast::{
+    Array, BinaryOperator, CaseWhen, DataType, Expr, Function, FunctionArguments, UnaryOperator, Value,
+};
 
 use super::chain;
-use super::columns::{Target, is_comparison};
+use super::columns::{Target, bare, is_comparison, operator};
 use super::value::{Constant, like};
 
 /// What is known of a predicate's value.
@@ -128,6 +130,9 @@ impl Target<'_> {
                 let truth = self.like(expr, text, pattern, true);
                 if negate != *negated { truth.not() } else { truth }
             }
+            Expr::SimilarTo { negated: false, expr: text, pattern, escape_char: None } => {
+                flip(self.similar(expr, text, pattern))
+            }
             Expr::IsNull(inner) => flip(self.is_null(inner)),
             Expr::IsNotNull(inner) => flip(self.is_null(inner).not()),
             Expr::IsTrue(inner) => self.is_true(inner, false, negate),
@@ -203,17 +208,21 @@ impl Target<'_> {
                 Expr::BinaryOp { left: left_a, op: op_a, right: right_a },
                 Expr::BinaryOp { left: left_b, op: op_b, right: right_b },
             ) => {
-                opposite(op_a).as_ref() == Some(op_b)
+                let sides = opposite(op_a).as_ref() == Some(op_b)
                     && self.is_same(left_a, left_b)
-                    && self.is_same(right_a, right_b)
-                    && self.constant(left_a) != Constant::Null
-                    && self.constant(right_a) != Constant::Null
+                    && self.is_same(right_a, right_b);
+                // `x > 1` and `1 >= x`.
+                let turned = opposite(op_a).and_then(|op| mirrored(&op)).as_ref() == Some(op_b)
+                    && self.is_same(left_a, right_b)
+                    && self.is_same(right_a, left_b);
+                (sides || turned) && self.constant(left_a) != Constant::Null && self.constant(right_a) != Constant::Null
             }
             _ => false,
         }
     }
 
     fn binary(&self, expr: &Expr, left: &Expr, op: &BinaryOperator, right: &Expr) -> Truth {
+        let op = &operator(op);
         if is_comparison(op) {
             return self.compare(left, op, right);
         }
@@ -222,6 +231,12 @@ impl Target<'_> {
             BinaryOperator::PGILikeMatch => self.like(expr, left, right, true),
             BinaryOperator::PGNotLikeMatch => self.like(expr, left, right, false).not(),
             BinaryOperator::PGNotILikeMatch => self.like(expr, left, right, true).not(),
+            // As with LIKE '%', NULL is left aside.
+            BinaryOperator::PGRegexMatch | BinaryOperator::PGRegexIMatch
+                if self.is_any_pattern(right) && self.mentioned_in(left) =>
+            {
+                Truth::True
+            }
             _ => match self.constant(expr) {
                 Constant::Unknown => Truth::Open { target: self.mentioned_in(expr) },
                 known => Truth::of(&known),
@@ -243,6 +258,18 @@ impl Target<'_> {
         }
         if self.is_same(left, right) {
             return Truth::when(matches!(op, BinaryOperator::Eq | BinaryOperator::LtEq | BinaryOperator::GtEq));
+        }
+        if *op == BinaryOperator::Eq {
+            for (one, other) in [(left, right), (right, left)] {
+                if let Expr::Subquery(query) = bare(other)
+                    && self.in_query(bare(one), query) == Truth::True
+                {
+                    return Truth::True;
+                }
+                if let Some(truth) = self.falls_back_on(one, other) {
+                    return truth;
+                }
+            }
         }
         // A truth value against a known one.
         let wanted = match (op, &a, &b) {
@@ -322,6 +349,12 @@ impl Target<'_> {
             }
             Expr::Array(Array { elem, .. }) => Elements::List(elem),
             Expr::Subquery(query) => Elements::Query(query),
+            // `ARRAY(SELECT …)`
+            Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. })
+                if name.to_string().eq_ignore_ascii_case("array") =>
+            {
+                Elements::Query(query)
+            }
             Expr::Value(value) => match &value.value {
                 Value::SingleQuotedString(text) if text.trim() == "{}" => Elements::Empty,
                 _ => Elements::Unknown,
@@ -330,7 +363,7 @@ impl Target<'_> {
         }
     }
 
-    fn like(&self, expr: &Expr, text: &Expr, pattern: &Expr, ignore_case: bool) -> Truth {
+    pub(super) fn like(&self, expr: &Expr, text: &Expr, pattern: &Expr, ignore_case: bool) -> Truth {
         match (self.constant(text), self.constant(pattern)) {
             (Constant::Null, _) | (_, Constant::Null) => Truth::Null,
             (Constant::Text(text), Constant::Text(pattern)) => match like(&text, &pattern, ignore_case) {
@@ -460,13 +493,6 @@ fn is_unknown(truth: Truth) -> Truth {
     }
 }
 
-fn bare(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Nested(inner) => bare(inner),
-        _ => expr,
-    }
-}
-
 fn opposite(op: &BinaryOperator) -> Option<BinaryOperator> {
     match op {
         BinaryOperator::Eq => Some(BinaryOperator::NotEq),
@@ -475,6 +501,18 @@ fn opposite(op: &BinaryOperator) -> Option<BinaryOperator> {
         BinaryOperator::GtEq => Some(BinaryOperator::Lt),
         BinaryOperator::Gt => Some(BinaryOperator::LtEq),
         BinaryOperator::LtEq => Some(BinaryOperator::Gt),
+        _ => None,
+    }
+}
+
+/// The operator that says the same with its operands exchanged.
+fn mirrored(op: &BinaryOperator) -> Option<BinaryOperator> {
+    match op {
+        BinaryOperator::Eq | BinaryOperator::NotEq => Some(op.clone()),
+        BinaryOperator::Lt => Some(BinaryOperator::Gt),
+        BinaryOperator::LtEq => Some(BinaryOperator::GtEq),
+        BinaryOperator::Gt => Some(BinaryOperator::Lt),
+        BinaryOperator::GtEq => Some(BinaryOperator::LtEq),
         _ => None,
     }
 }

@@ -11,6 +11,7 @@ pub(super) const REWRITES: &[Rewrite] = &[
         at: |tokens, i| {
             let starts = i == 0
                 || tokens[i - 1].kind == TokenKind::LParen
+                || (tokens[0].is("insert") && i > 2)
                 || ["union", "except", "intersect", "all", "as"].iter().any(|w| tokens[i - 1].is(w));
             (starts && tokens[i].is("table") && tokens.get(i + 1)?.ident().is_some()).then_some(())?;
             give(1, [word("select"), TokenKind::Operator("*"), word("from")])

@@ -1,0 +1,4 @@
+-- role: engineer
+-- tier: prod
+-- rule: dangerous-function
+SELECT file.pg_read_file FROM unnest(ARRAY['/etc/passwd']) file;
