@@ -292,11 +292,14 @@ fn forced_settings(policy: &Policy) -> Settings {
         ("lock_timeout", policy.lock_timeout),
         ("idle_in_transaction_session_timeout", policy.idle_in_transaction_timeout),
     ];
+    // What the server's own configuration or a role's says must not make it read texts otherwise than they are judged.
+    let strings = policy.is_guarded().then(|| ("standard_conforming_strings".to_owned(), "on".to_owned()));
     let read_only = policy.is_read_only().then(|| ("default_transaction_read_only".to_owned(), "on".to_owned()));
     timeouts
         .into_iter()
         .filter_map(|(name, limit)| limit.map(|l| (name.to_owned(), milliseconds(l))))
         .chain(read_only)
+        .chain(strings)
         .collect()
 }
 

@@ -35,6 +35,7 @@ impl Core {
         }
         self.is_skipping = false;
         self.has_reset = false;
+        self.is_batch_opaque = false;
         Progress::Consumed
     }
 
@@ -119,6 +120,12 @@ impl Core {
             Expect::Own(Own::Aside { what: Aside::Count(Stage::After), .. }) => true,
             _ => false,
         })
+    }
+
+    /// Whether a function has been called in this batch that may have changed how the server reads texts. The server reports a
+    /// change only before ReadyForQuery.
+    pub(super) fn has_opaque_in_flight(&self) -> bool {
+        self.is_unsynced && self.judge.policy.is_guarded() && self.is_batch_opaque
     }
 
     /// Whether a read is in flight that may run over its limit.

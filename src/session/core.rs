@@ -92,6 +92,8 @@ pub(super) struct Core {
     pub(super) is_unflushed: bool,
     /// The server takes COPY data.
     pub(super) is_copying_in: bool,
+    /// A function that may leave state was called since the last Sync.
+    pub(super) is_batch_opaque: bool,
     /// Rows of writes that no command tag tells.
     pub(super) counting: Counting,
     /// A statement that takes away what the policy forces, or every prepared statement, was sent in this batch: nothing may
@@ -153,6 +155,7 @@ impl Core {
             is_unsynced: false,
             is_unflushed: false,
             is_copying_in: false,
+            is_batch_opaque: false,
             counting: Counting::default(),
             has_reset: false,
             retire_lease: false,
@@ -241,6 +244,10 @@ impl Core {
         if matches!(header.tag, b'P' | b'B' | b'D' | b'E') {
             if self.has_reset {
                 self.refuse_extended(&behind_reset(), link);
+                return self.discard(header, input);
+            }
+            if header.tag == b'P' && self.has_opaque_in_flight() {
+                self.refuse_extended(&behind_opaque(), link);
                 return self.discard(header, input);
             }
             if !self.is_unsynced && self.has_effects_in_flight() {
@@ -434,6 +441,15 @@ fn behind_reset() -> Report {
     )
     .detail("The session's limits and prepared statements have to be put back first.")
     .hint("Send Sync after it, or send it as a simple query.")
+}
+
+pub(super) fn behind_opaque() -> Report {
+    Report::error(
+        sqlstate::NOT_SUPPORTED,
+        "no statement may be parsed behind a function that may change settings in the same pipeline",
+    )
+    .detail("How the server reads the next text is known only once the function has run.")
+    .hint("Send Sync behind it.")
 }
 
 /// Most answers that may be outstanding.

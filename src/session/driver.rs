@@ -305,6 +305,20 @@ impl Driver {
                 let detail = format!("The server said: {message}");
                 self.lost(&detail)
             }
+            Broken::ReadsOtherwise { name, .. } => {
+                self.registered.control.cancel.detach();
+                self.lease = None;
+                self.core.state.pins.clear();
+                self.core.fatal(
+                    Report::fatal(
+                        sqlstate::INSUFFICIENT_PRIVILEGE,
+                        format!("terminating connection: {name} was changed"),
+                    )
+                    .detail("rule text-trap-setting: the server would read texts otherwise than pgbelay judges them.")
+                    .hint("A function of the database did that; have it changed, or call it directly on the server."),
+                );
+                Some("text trap")
+            }
             Broken::Frame(_) | Broken::Unexpected { .. } => self.lost("The server's answer was not understood."),
         }
     }

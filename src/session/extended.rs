@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::core::{Core, Progress, Step, body_report};
+use super::core::{Core, Progress, Step, behind_opaque, body_report};
 use super::count::COUNT;
 use super::intent::IntentGate;
 use super::replies::{Aside, Expect, Own, Stage};
@@ -127,6 +127,9 @@ impl Core {
             if let Some(wait) = self.begin_batch(link) {
                 return wait;
             }
+            if self.has_opaque_in_flight() && !has_statement(bind.statement.is_empty(), &prepared.statement, link) {
+                return self.refuse_extended(&behind_opaque(), Some(link));
+            }
             let name = self.ensure_prepared(bind.statement.is_empty(), &prepared.statement, link);
             let rest = size - (body.len() - bind.rest.len());
             put_bind_head(bind.portal, name, rest, &mut link.outbox);
@@ -172,6 +175,9 @@ impl Core {
             Some(name) => put_target(b'D', b'P', name, &mut link.outbox),
             None => {
                 let is_unnamed = matches!(target, Target::Statement(""));
+                if self.has_opaque_in_flight() && !has_statement(is_unnamed, &prepared.statement, link) {
+                    return self.refuse_extended(&behind_opaque(), Some(link));
+                }
                 let name = self.ensure_prepared(is_unnamed, &prepared.statement, link);
                 put_target(b'D', b'S', name, &mut link.outbox);
             }
@@ -277,6 +283,7 @@ impl Core {
         } else {
             put_execute_as_sent(body, &mut link.outbox);
         }
+        self.is_batch_opaque |= step.is_some_and(|s| s.leaves_state);
         self.has_reset =
             run.effects().iter().any(|e| matches!(e, Effect::ResetAll | Effect::DiscardAll | Effect::Deallocate(None)));
         self.expect_extended(Expect::Execute(Box::new(run)), link);
@@ -400,6 +407,11 @@ fn cannot_be_read() -> Report {
     )
     .detail("A statement that is not understood must run READ ONLY.")
     .hint("Send it outside the block, as a simple query, or with simpler syntax.")
+}
+
+/// Whether the connection has the statement, so that its text need not be sent.
+fn has_statement(is_unnamed: bool, statement: &Statement, link: &mut Link) -> bool {
+    if is_unnamed { link.prepared.unnamed == Some(statement.id) } else { link.prepared.has(statement) }
 }
 
 fn put_execute_as_sent(body: &[u8], out: &mut bytes::BytesMut) {

@@ -6,6 +6,7 @@ use super::core::{Core, HIGH_WATER};
 use super::replies::{Aside, Expect, Own};
 use super::simple::failing_statement;
 use crate::audit::{Event, Record};
+use crate::policy::reads_texts_otherwise;
 use crate::policy::sqlstate;
 use crate::upstream::{Applied, Link};
 use crate::wire::{HEADER, Header, Report, TransactionState, backend_header, put_parameter_status, put_ready};
@@ -28,6 +29,8 @@ pub(super) enum Broken {
     Unexpected { tag: u8, expected: String },
     #[error("the server ended the connection: {message} (SQLSTATE {sqlstate})")]
     Fatal { sqlstate: String, message: String },
+    #[error("{name} became {value}, so the server reads texts otherwise than they are judged")]
+    ReadsOtherwise { name: &'static str, value: String },
 }
 
 impl Core {
@@ -135,6 +138,17 @@ impl Core {
         false
     }
 
+    /// A function may have set what no statement may. Nothing more is judged then: the connection and its session end.
+    fn reads_otherwise(&self, link: &Link) -> Option<Broken> {
+        if !self.judge.policy.is_guarded() {
+            return None;
+        }
+        ["standard_conforming_strings", "client_encoding"].into_iter().find_map(|name| {
+            let value = link.parameters.get(name)?;
+            reads_texts_otherwise(name, value).then(|| Broken::ReadsOtherwise { name, value: value.to_owned() })
+        })
+    }
+
     fn take_answer(&mut self, header: Header, message: &[u8], link: &mut Link) -> Result<(), Broken> {
         for report in std::mem::take(&mut self.cut_off) {
             report.write(&mut self.out);
@@ -143,6 +157,9 @@ impl Core {
         match header.tag {
             b'S' => {
                 link.parameters.learn(body);
+                if let Some(broken) = self.reads_otherwise(link) {
+                    return Err(broken);
+                }
                 if !matches!(self.replies.front(), Some(Expect::Own(Own::Settings))) {
                     self.tell_parameters(link);
                 }

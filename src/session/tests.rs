@@ -427,3 +427,77 @@ fn an_open_doubt_keeps_the_connection() {
     assert!(sent.iter().any(|message| message.contains("current_setting('search_path'")), "{sent:?}");
     assert!(!play.core.may_release());
 }
+
+#[test]
+fn a_server_that_reads_texts_otherwise_is_left() {
+    let mut play = Play::service();
+    play.client(query("SELECT own_function()"));
+    crate::wire::put_parameter_status("standard_conforming_strings", "off", &mut play.link.inbox);
+    assert!(play.core.upstream(&mut play.link).is_err());
+
+    let mut play = Play::service();
+    play.client(|out| {
+        extended("SELECT own_function()", out);
+        extended("SELECT 'a\\', pg_sleep(1)--'", out);
+        one_byte(b'S', out);
+    });
+    let sent = play.sent();
+    assert!(!sent.iter().any(|message| message.contains("pg_sleep")), "{sent:?}");
+}
+
+#[test]
+fn rows_that_no_tag_tells_are_counted() {
+    let sql = "WITH d AS (DELETE FROM t WHERE id > 5 RETURNING id) SELECT count(*) FROM d";
+    for (deleted, expected) in [(b"1000", "DCZ(I)"), (b"1001", "DE(54000)Z(I)")] {
+        let deleted = std::str::from_utf8(deleted).unwrap();
+        let mut play = Play::service();
+        play.client(query(sql));
+        let count = |rows: &str| {
+            let rows = rows.to_owned();
+            move |out: &mut BytesMut| {
+                put_text_row(&[&rows], out);
+                put_command_complete("SELECT 1", out);
+                put_ready(TransactionState::InBlock, out);
+            }
+        };
+        play.server(completed("BEGIN", TransactionState::InBlock));
+        play.server(count("0"));
+        assert!(play.sent().last().unwrap().contains("WITH d"));
+        play.server(count("1"));
+        play.server(count(deleted));
+        let end = play.sent().pop().unwrap();
+        play.server(completed(end.trim_start_matches("Q "), TransactionState::Idle));
+        assert_eq!(play.got(), expected, "{end}");
+
+        let mut play = Play::service();
+        play.client(|out| {
+            extended(sql, out);
+            one_byte(b'S', out);
+        });
+        assert!(!play.sent().contains(&"S".to_owned()), "Sync waits");
+        let aside = |rows: &str, out: &mut BytesMut| {
+            one_byte(b'1', out);
+            one_byte(b'2', out);
+            put_text_row(&[rows], out);
+            put_command_complete("SELECT 1", out);
+            one_byte(b'3', out);
+            one_byte(b'3', out);
+        };
+        play.server(|out| {
+            one_byte(b'1', out);
+            one_byte(b'2', out);
+            aside("7", out);
+            put_text_row(&["1"], out);
+            put_command_complete("SELECT 1", out);
+            aside(&(7 + deleted.parse::<u64>().unwrap()).to_string(), out);
+        });
+        let failed = deleted == "1001";
+        play.server(|out| {
+            if failed {
+                Report::error("42601", "syntax error").write(out);
+            }
+            put_ready(TransactionState::Idle, out);
+        });
+        assert_eq!(play.got(), format!("12{expected}"));
+    }
+}

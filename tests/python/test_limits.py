@@ -358,3 +358,49 @@ def test_applications_read_without_limit(counted):
 def test_agents_have_the_limit_too(counted):
     with counted.connect("bot", "prod") as conn, pytest.raises(psycopg.errors.ProgramLimitExceeded):
         conn.execute("SELECT id FROM email_drafts")
+
+
+# --- rows that the command tag does not tell ---
+
+HIDDEN = "WITH gone AS (DELETE FROM counted WHERE id <= {} RETURNING id) SELECT count(*) FROM gone"
+
+
+@pytest.mark.parametrize("block", [False, True], ids=["alone", "in a block"])
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_rows_written_inside_with_are_counted(counted, table, protocol, block):
+    def run(wire, sql):
+        if protocol == "simple":
+            return wire.simple(sql)
+        wire.send(parse(sql), bind(), execute(), SYNC)
+        return wire.until()
+
+    before = table()
+    with counted.wire_login("app", "prod") as wire:
+        if block:
+            wire.simple("BEGIN")
+        answer = run(wire, HIDDEN.format(ROWS_WRITTEN + 1))
+        assert w.errors(answer) == ["54000"] and status(answer) == ("E" if block else "I")
+        if block:
+            wire.simple("COMMIT")
+        assert table() == before
+        answer = run(wire, HIDDEN.format(ROWS_WRITTEN))
+        assert w.errors(answer) == [] and rows(answer) == [[str(ROWS_WRITTEN)]]
+    assert table() != before
+
+
+def test_function_that_makes_the_server_read_texts_otherwise_ends_the_session(cluster, make_proxy):
+    """The text after it would be one statement to the proxy and several to the server."""
+    database = cluster.create_database("otherwise")
+    with cluster.connect(database) as ddl:
+        ddl.execute("CREATE FUNCTION cfg(text, text) RETURNS text LANGUAGE sql AS 'SELECT set_config($1, $2, false)'")
+    proxy = make_proxy(None, {("app", "prod"): database})
+    for user in ("alice", "app"):
+        with proxy.wire_login(user, "prod") as wire:
+            wire.send(query("SELECT cfg('standard_conforming_strings', 'off')"))
+            assert w.errors(wire.until("E", "Z")) == ["42501"]
+            wire.rest()
+        with cluster.connect(database) as check:
+            count = check.execute("SELECT count(*) FROM email_drafts").fetchone()
+        with proxy.wire_login(user, "prod") as wire:
+            assert rows(wire.simple("SHOW standard_conforming_strings")) == [["on"]]
+            assert rows(wire.simple("SELECT count(*) FROM email_drafts")) == [[str(count[0])]]

@@ -16,6 +16,7 @@ mod unparsed;
 
 pub(crate) use context::qualified;
 pub(super) use context::{Context, Finding};
+pub use settings::reads_texts_otherwise;
 
 use super::{RuleId, sqlstate};
 

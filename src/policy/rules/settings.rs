@@ -146,6 +146,16 @@ fn is_false(text: &str) -> bool {
     ["off", "false", "no", "0", "f", "n"].iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
+/// Whether a parameter that the server reports makes it read texts otherwise than they are judged here: something (a function)
+/// has set what the rules refuse to set.
+pub fn reads_texts_otherwise(name: &str, value: &str) -> bool {
+    match name {
+        "standard_conforming_strings" => value != "on",
+        "client_encoding" => !is_safe_encoding(value),
+        _ => false,
+    }
+}
+
 /// Whether no character of the encoding has a byte below 0x80 in second place: those that Postgres also takes as server
 /// encodings (Postgres documentation, "Supported Character Sets"). Names are compared as Postgres does, letters and digits only.
 fn is_safe_encoding(name: &str) -> bool {
