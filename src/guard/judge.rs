@@ -209,7 +209,7 @@ impl Judge {
         let class = script.statements.iter().map(|f| f.class).max_by_key(severity).unwrap_or(Class::Misc);
         Judged {
             text: text.into(),
-            route: route(verdict, &steps, &script),
+            route: route(verdict, &steps, &script, self.policy.max_bytes_returned.is_some()),
             is_recorded: match self.policy.audit {
                 AuditScope::All => true,
                 AuditScope::Changes => script
@@ -238,7 +238,7 @@ fn next_generation() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-fn route(verdict: Verdict, steps: &[Step], script: &Script) -> Route {
+fn route(verdict: Verdict, steps: &[Step], script: &Script, limits_bytes: bool) -> Route {
     let permit = match verdict {
         Verdict::Allow(permit) => permit,
         Verdict::Confirm(denial) => return Route::Confirm(denial),
@@ -247,6 +247,7 @@ fn route(verdict: Verdict, steps: &[Step], script: &Script) -> Route {
     if permit.guards.single_statement {
         return Route::SingleStatement(permit);
     }
+    let limits_reads = limits_bytes || permit.guards.max_rows_returned.is_some();
     let is_one = steps.len() == 1;
     let resets = |facts: &Facts| facts.effects.iter().any(|e| matches!(e, Effect::ResetAll | Effect::DiscardAll));
     let is_change = |facts: &Facts| facts.class != Class::Read;
@@ -255,7 +256,7 @@ fn route(verdict: Verdict, steps: &[Step], script: &Script) -> Route {
         // A reset takes away what the policy forces, so it is set again before the next statement.
         || (!is_one && script.statements.iter().any(resets))
         // A read that runs over its limit ends the text: what follows it must not have run.
-        || (!is_one && permit.guards.max_rows_returned.is_some() && script.statements.iter().any(is_change));
+        || (!is_one && limits_reads && script.statements.iter().any(is_change));
     if stepwise { Route::Stepwise(permit) } else { Route::Whole(permit) }
 }
 

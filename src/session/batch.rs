@@ -20,6 +20,7 @@ impl Core {
         match link {
             Some(link) if self.is_unsynced => {
                 put_bare(b'S', &mut link.outbox);
+                self.syncs.0 += 1;
                 self.replies.push_back(Expect::Sync);
                 self.is_unsynced = false;
                 self.is_unflushed = false;
@@ -107,9 +108,12 @@ impl Core {
     /// Whether something is in flight that changes transaction, settings or prepared statements.
     pub(super) fn has_effects_in_flight(&self) -> bool {
         self.replies.iter().any(|expected| match expected {
-            Expect::Execute(run) => run.effects().iter().any(|effect| !matches!(effect, Effect::Show(_))),
-            Expect::Own(Own::Settings | Own::Doubt) => true,
-            _ => false,
+            Expect::Query(_) => true,
+            Expect::Execute(run) => {
+                run.step().is_some_and(|s| s.leaves_state)
+                    || run.effects().iter().any(|effect| !matches!(effect, Effect::Show(_)))
+            }
+            expected => expected.is_own() && expected.is_simple(),
         })
     }
 
@@ -131,7 +135,7 @@ impl Core {
     /// Whether a read is in flight that may run over its limit.
     pub(super) fn has_limited_read(&self) -> bool {
         self.replies.iter().any(|expected| match expected {
-            Expect::Execute(run) => run.max_rows_returned().is_some(),
+            Expect::Execute(run) => run.max_rows_returned().is_some() || self.judge.policy.max_bytes_returned.is_some(),
             _ => false,
         })
     }

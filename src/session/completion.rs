@@ -111,6 +111,10 @@ impl Core {
 
     /// A statement ended well: its effects are the session's now.
     fn complete(&mut self, run: &mut Run, tag: &[u8], link: &mut Link) {
+        if run.is_cut_off {
+            // It ended by itself: a cancel would hit what comes next.
+            self.wants_cancel = false;
+        }
         self.state.completed(run.effects(), tag, link);
         if run.step().is_some_and(|step| step.leaves_state) {
             self.state.doubt.everything();

@@ -12,7 +12,7 @@ use super::confirm::Confirm;
 use super::count::Counting;
 use super::extended::{Portal, Prepared};
 use super::intent::Intent;
-use super::replies::Expect;
+use super::replies::{Expect, Own};
 use super::run::Run;
 use super::state::SessionState;
 use super::stepwise::Stepwise;
@@ -92,6 +92,8 @@ pub(super) struct Core {
     pub(super) is_unflushed: bool,
     /// The server takes COPY data.
     pub(super) is_copying_in: bool,
+    /// Syncs sent upstream, and answered: portals live up to the one that follows them.
+    pub(super) syncs: (u64, u64),
     /// A function that may leave state was called since the last Sync.
     pub(super) is_batch_opaque: bool,
     /// Rows of writes that no command tag tells.
@@ -103,8 +105,6 @@ pub(super) struct Core {
     pub(super) retire_lease: bool,
     /// Bytes of the proxy's own answers that wait for their turn.
     pub(super) queued: usize,
-    /// The front of the Bind at hand was sent upstream.
-    pub(super) is_bind_sent: bool,
     /// The message at hand is an Execute: its columns were told by Describe.
     pub(super) is_executing: bool,
     /// Errors of reads that ran over a limit, to be told before the next answer.
@@ -155,12 +155,12 @@ impl Core {
             is_unsynced: false,
             is_unflushed: false,
             is_copying_in: false,
+            syncs: (0, 0),
             is_batch_opaque: false,
             counting: Counting::default(),
             has_reset: false,
             retire_lease: false,
             queued: 0,
-            is_bind_sent: false,
             is_executing: false,
             cut_off: vec![],
             is_muted: false,
@@ -199,6 +199,9 @@ impl Core {
             }
             if self.pass(input, link.as_deref_mut()) {
                 return Step::NeedInput;
+            }
+            if let Some(link) = link.as_deref_mut() {
+                self.ask_doubt(link);
             }
             if self.stepwise.is_some() && !self.is_copying_in {
                 if !self.replies.is_empty() {
@@ -278,7 +281,7 @@ impl Core {
             ),
             b'Q' => self.framed(header, input, |core, body| core.query(body, link)),
             b'P' => self.framed(header, input, |core, body| core.parse(body, link)),
-            b'B' => self.bind_message(header, input, link),
+            b'B' => self.framed(header, input, |core, body| core.bind(body, link)),
             b'D' => self.framed(header, input, |core, body| core.describe(body, link)),
             b'E' => self.framed(header, input, |core, body| core.execute(body, link)),
             b'C' => self.framed(header, input, |core, body| core.close(body, link)),
@@ -303,31 +306,6 @@ impl Core {
         let progress = handle(self, &input[HEADER..header.size]);
         if matches!(progress, Progress::Consumed) {
             input.advance(header.size);
-        }
-        progress
-    }
-
-    /// Bind may be too large to hold: its names are read, and the rest goes by.
-    fn bind_message(&mut self, header: Header, input: &mut BytesMut, link: Option<&mut Link>) -> Progress {
-        let held = input.len().min(header.size);
-        let is_whole = held == header.size;
-        if !is_whole && (held < MAX_BIND_NAMES.min(header.size) || self.judge.policy.audit_parameters) {
-            // The names, or the parameters to be recorded, are not all there yet.
-            if header.size > MAX_BUFFERED && self.judge.policy.audit_parameters {
-                return Progress::Stop(self.too_long(header));
-            }
-            return Progress::Stop(Step::NeedInput);
-        }
-        let body = &input[HEADER..held];
-        self.is_bind_sent = false;
-        let progress = self.bind(body, header.size - HEADER, link);
-        if matches!(progress, Progress::Consumed) {
-            input.advance(held);
-            if !is_whole {
-                let left = header.size - held;
-                // Only behind a Bind whose front went upstream: anything else would be read there as messages of its own.
-                self.passing = if self.is_bind_sent { Passing::Forward(left) } else { Passing::Discard(left) };
-            }
         }
         progress
     }
@@ -393,6 +371,19 @@ impl Core {
             && matches!(self.passing, Passing::Nothing | Passing::Discard(_))
     }
 
+    /// Asks the server what is in doubt, once nothing else is on its way there.
+    pub(super) fn ask_doubt(&mut self, link: &mut Link) {
+        let is_quiet = self.state.transaction == TransactionState::Idle
+            && self.stepwise.is_none()
+            && !self.is_unsynced
+            && !self.is_copying_in
+            && matches!(self.passing, Passing::Nothing)
+            && self.replies.iter().all(|expected| matches!(expected, Expect::Answer(_) | Expect::Known(_)));
+        if is_quiet && let Some(question) = self.state.doubt.question() {
+            self.send_own(&question, Own::Doubt, link);
+        }
+    }
+
     /// Whether nothing is in flight: the client is waited for.
     pub(super) fn is_idle(&self) -> bool {
         self.replies.is_empty() && self.stepwise.is_none()
@@ -427,9 +418,9 @@ impl Core {
         self.fatal(
             Report::fatal(sqlstate::ROW_LIMIT, format!("a message of {} bytes is too long for the proxy", header.size))
                 .detail(format!(
-                    "Statements may have up to {MAX_BUFFERED} bytes; parameters and COPY data have no such limit."
+                    "Statements and the parameters of one Bind may have up to {MAX_BUFFERED} bytes; COPY data has no such limit."
                 ))
-                .hint("Send the data as parameters or with COPY instead of inside the statement's text."),
+                .hint("Send the data with COPY, or in several statements."),
         )
     }
 }
@@ -455,12 +446,10 @@ pub(super) fn behind_opaque() -> Report {
 /// Most answers that may be outstanding.
 const MAX_IN_FLIGHT: usize = 10_000;
 
-/// The bytes within which a Bind's portal and statement names must end.
-const MAX_BIND_NAMES: usize = 4096;
-
 /// Whether a message may be passed on before it is whole.
 fn streams(header: Header) -> bool {
-    matches!(header.tag, b'd' | b'B')
+    // Nothing else: what the proxy itself sends must never land inside a message that is half passed on.
+    header.tag == b'd'
 }
 
 /// What became of a message.

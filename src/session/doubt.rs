@@ -117,6 +117,12 @@ impl Doubt {
         }
     }
 
+    /// The query was cancelled in place of another statement.
+    pub(super) fn ask_again(&mut self) {
+        self.asked = None;
+        self.everything();
+    }
+
     /// The query failed: every pin counts as there.
     pub(super) fn unanswered(&mut self) {
         if let Some(asked) = &mut self.asked {

@@ -38,6 +38,8 @@ pub(super) struct Portal {
     parameters: Option<Vec<Option<String>>>,
     /// Rows that were fetched from it so far.
     pub(super) returned: u64,
+    /// How many Syncs were sent before it was made.
+    pub(super) batch: u64,
 }
 
 impl Core {
@@ -96,8 +98,7 @@ impl Core {
         Progress::Consumed
     }
 
-    /// `body` may be cut off behind the names; the whole body has `size` bytes.
-    pub(super) fn bind(&mut self, body: &[u8], size: usize, link: Option<&mut Link>) -> Progress {
+    pub(super) fn bind(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
         let bind = match BindView::read(body) {
             Ok(bind) => bind,
             Err(error) => return self.refuse_extended(&body_report(error), link),
@@ -131,13 +132,11 @@ impl Core {
                 return self.refuse_extended(&behind_opaque(), Some(link));
             }
             let name = self.ensure_prepared(bind.statement.is_empty(), &prepared.statement, link);
-            let rest = size - (body.len() - bind.rest.len());
-            put_bind_head(bind.portal, name, rest, &mut link.outbox);
+            put_bind_head(bind.portal, name, bind.rest.len(), &mut link.outbox);
             link.outbox.extend_from_slice(bind.rest);
-            self.is_bind_sent = true;
             self.expect_extended(Expect::Bind, link);
         }
-        self.portals.insert(bind.portal.into(), Portal { prepared, parameters, returned: 0 });
+        self.portals.insert(bind.portal.into(), Portal { prepared, parameters, returned: 0, batch: self.syncs.0 });
         Progress::Consumed
     }
 
@@ -232,15 +231,10 @@ impl Core {
             self.is_executing = false;
             return Progress::Consumed;
         }
-        if let Some(named) = deallocated(&judged)
-            && self.prepared.contains_key(named)
-            && self.state.transaction != TransactionState::Failed
-        {
-            self.prepared.remove(named);
-            self.answer(|out| put_command_complete("DEALLOCATE", out));
+        let (parameters, returned) = (portal.parameters.clone(), portal.returned);
+        if self.deallocate(&judged) {
             return Progress::Consumed;
         }
-        let (parameters, returned) = (portal.parameters.clone(), portal.returned);
         let Some(link) = link else {
             // A portal lives no longer than its transaction, which holds the connection.
             return self.refuse_extended(&no_portal(name), None);
@@ -376,6 +370,27 @@ impl Core {
         }
     }
 
+    /// Answers a DEALLOCATE of the session's own protocol-level statements, which have other names upstream and are others' too.
+    /// False when the text is none, or the server has to be asked.
+    pub(super) fn deallocate(&mut self, judged: &Judged) -> bool {
+        let [facts] = judged.script.statements.as_slice() else { return false };
+        let [Effect::Deallocate(name)] = facts.effects.as_slice() else { return false };
+        if self.state.transaction == TransactionState::Failed {
+            return false;
+        }
+        let tag = match name {
+            Some(name) if self.prepared.remove(name.as_str()).is_some() => "DEALLOCATE",
+            Some(_) => return false,
+            None if self.state.pins.has_prepared() => return false,
+            None => {
+                self.prepared.clear();
+                "DEALLOCATE ALL"
+            }
+        };
+        self.answer(|out| put_command_complete(tag, out));
+        true
+    }
+
     fn execute_in_lost_block(&mut self, judged: &Judged) -> Progress {
         let ends = |effect: &Effect| matches!(effect, Effect::Commit { .. } | Effect::Rollback { .. });
         if judged.first().is_some_and(|facts| facts.effects.iter().any(ends)) {
@@ -386,17 +401,6 @@ impl Core {
         } else {
             self.refuse_extended(&failed_transaction(), None)
         }
-    }
-}
-
-/// The one statement that a text deallocates by name.
-pub(super) fn deallocated(judged: &Judged) -> Option<&str> {
-    match judged.script.statements.as_slice() {
-        [facts] => match facts.effects.as_slice() {
-            [Effect::Deallocate(Some(name))] => Some(name),
-            _ => None,
-        },
-        _ => None,
     }
 }
 

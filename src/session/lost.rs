@@ -46,16 +46,15 @@ impl Core {
 
     fn answer_in_flight(&mut self, report: &Report) {
         let transaction = self.state.transaction;
-        let is_simple = self.stepwise.take().is_some()
-            || self.replies.iter().any(|e| matches!(e, Expect::Query(_) | Expect::Own(Own::FailQuery)));
+        self.queued = 0;
+        self.syncs.1 = self.syncs.0;
         let replies = std::mem::take(&mut self.replies);
-        if is_simple {
+        if self.stepwise.take().is_some() {
             report.write(&mut self.out);
             put_ready(transaction, &mut self.out);
             self.is_unsynced = false;
             return;
         }
-        self.queued = 0;
         let mut has_failed = false;
         for expected in replies {
             match expected {
@@ -65,6 +64,13 @@ impl Core {
                 Expect::Known(name) => {
                     self.prepared.remove(&name);
                 }
+                Expect::Query(_) => {
+                    report.write(&mut self.out);
+                    put_ready(transaction, &mut self.out);
+                    has_failed = false;
+                }
+                // Its answer to the client stands behind it.
+                Expect::Own(Own::FailQuery) => {}
                 // The message that waited for its settings is looked at again.
                 Expect::Own(Own::Settings | Own::Doubt) => {}
                 Expect::Sync => {

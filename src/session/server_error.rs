@@ -20,6 +20,8 @@ impl Core {
         if is_about_prepared(&code, body) {
             // What the connection has is not what it is thought to have, or it can never run again.
             self.retire_lease = true;
+            // A session that keeps its connection recovers by preparing the text again, under a new name.
+            self.statements.forget();
         }
         let Some(front) = self.replies.front_mut() else { return Err(self.unexpected(b'E')) };
         let is_simple = front.is_simple();
@@ -62,6 +64,7 @@ impl Core {
                     self.drop_lease = true;
                 }
                 // Without an answer everything that may be there counts as there.
+                Own::Doubt if code == sqlstate::QUERY_CANCELED => self.state.doubt.ask_again(),
                 Own::Doubt => self.state.doubt.unanswered(),
                 Own::Begin | Own::Savepoint | Own::Count(_) => self.refusal = Some(own_failed(body)),
                 Own::Commit | Own::Rollback => {

@@ -271,6 +271,8 @@ impl Core {
             Expect::Query(mut run) => {
                 self.state.ready(now, link);
                 self.is_unsynced = false;
+                self.has_reset = false;
+                self.portals.clear();
                 if run.is_cut_off && now == TransactionState::InBlock {
                     // The client was told of an error, so its block has failed.
                     self.send_own(&failing_statement(None), Own::FailQuery, link);
@@ -287,6 +289,7 @@ impl Core {
                 }
             }
             Expect::Sync => {
+                self.syncs.1 += 1;
                 self.state.ready(now, link);
                 self.is_muted = false;
                 put_ready(now, &mut self.out);
@@ -321,16 +324,11 @@ impl Core {
             }
         }
         if now == TransactionState::Idle {
-            // Portals end with their transaction.
-            self.portals.clear();
+            // Portals end with their transaction; those of batches behind it have just begun.
+            let answered = self.syncs.1;
+            self.portals.retain(|_, portal| portal.batch >= answered);
         }
-        if now == TransactionState::Idle
-            && self.stepwise.is_none()
-            && self.replies.iter().all(|expected| matches!(expected, Expect::Answer(_) | Expect::Known(_)))
-            && let Some(question) = self.state.doubt.question()
-        {
-            self.send_own(&question, Own::Doubt, link);
-        }
+        self.ask_doubt(link);
         link.in_sync =
             !self.replies.iter().any(|e| !matches!(e, Expect::Answer(_) | Expect::Known(_))) && !self.is_unsynced;
         Ok(())

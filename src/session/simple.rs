@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::core::{Core, Progress, Step, body_report};
-use super::extended::deallocated;
 use super::intent::IntentGate;
 use super::replies::{Expect, Own};
 use super::run::Run;
@@ -48,14 +47,7 @@ impl Core {
                 self.answer_ready();
                 Progress::Consumed
             }
-            // A statement of the extended protocol, which has another name upstream.
-            _ if deallocated(&judged).is_some_and(|named| self.prepared.contains_key(named))
-                && self.state.transaction != TransactionState::Failed =>
-            {
-                if let Some(named) = deallocated(&judged) {
-                    self.prepared.remove(named);
-                }
-                self.answer(|out| put_command_complete("DEALLOCATE", out));
+            _ if self.deallocate(&judged) => {
                 self.answer_ready();
                 Progress::Consumed
             }

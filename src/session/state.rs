@@ -318,6 +318,11 @@ impl Pins {
         self.0.extend(unnamed.into_iter().find(|pin| pin.as_str() == kind));
     }
 
+    /// Whether statements were prepared in SQL.
+    pub(super) fn has_prepared(&self) -> bool {
+        self.0.iter().any(|pin| matches!(pin, Pin::SqlPrepare(_)))
+    }
+
     /// The reasons, once each, for people.
     pub(super) fn reasons(&self) -> Vec<&'static str> {
         let mut reasons: Vec<_> = self.0.iter().map(Pin::as_str).collect();

@@ -501,3 +501,98 @@ fn rows_that_no_tag_tells_are_counted() {
         assert_eq!(play.got(), format!("12{expected}"));
     }
 }
+
+#[test]
+fn nothing_of_the_proxys_own_lands_inside_a_message_that_is_half_passed_on() {
+    let mut play = Play::new(Role::Service, Tier::Int);
+    play.client(query("COPY t FROM STDIN"));
+    play.server(|out| out.extend_from_slice(b"G\0\0\0\x07\0\0\0"));
+    play.sent();
+    // The front of a CopyData, and something in doubt.
+    play.client(|out| out.extend_from_slice(b"d\0\0\x10\x04front"));
+    play.core.state.doubt.pins();
+    play.server(|out| {
+        Report::error("22P04", "bad data").write(out);
+        put_ready(TransactionState::Idle, out);
+    });
+    assert_eq!(play.link.outbox.split().len(), 5 + 5, "the front alone");
+    play.client(|out| out.extend_from_slice(&[b'x'; 0x1000 - 5]));
+    let rest = play.link.outbox.split_to(0x1000 - 5);
+    assert!(rest.iter().all(|&byte| byte == b'x'));
+    play.client(|_| {});
+    assert!(play.sent().concat().contains("pg_my_temp_schema"), "it is asked behind it");
+}
+
+#[test]
+fn a_bind_is_sent_whole_or_not_at_all() {
+    let mut play = Play::service();
+    play.client(|out| {
+        put_parse("", b"SELECT $1", &[0, 0], out);
+        put_bind_head("", "", 9000, out);
+        out.extend_from_slice(&[0; 6000]);
+    });
+    assert_eq!(play.sent(), ["P SELECT $1"]);
+    play.client(|out| out.extend_from_slice(&[0; 3000]));
+    assert_eq!(play.sent(), ["B"]);
+}
+
+#[test]
+fn a_batch_behind_a_query_waits_for_it() {
+    let mut play = Play::new(Role::Engineer, Tier::Prod);
+    play.client(|out| {
+        put_query(b"DISCARD ALL", out);
+        extended("SELECT own_function()", out);
+        one_byte(b'S', out);
+    });
+    assert_eq!(play.sent(), ["Q DISCARD ALL"]);
+    play.server(completed("DISCARD ALL", TransactionState::Idle));
+    let sent = play.sent();
+    assert!(sent.len() == 1 && sent[0].contains("default_transaction_read_only"), "first its settings: {sent:?}");
+}
+
+#[test]
+fn portals_of_the_next_batch_outlive_the_end_of_the_one_before() {
+    let mut play = Play::new(Role::Service, Tier::Int);
+    play.client(|out| {
+        extended("SELECT 1", out);
+        one_byte(b'S', out);
+        put_parse("", b"SELECT 2", &[0, 0], out);
+        put_bind_head("", "", 6, out);
+        out.extend_from_slice(&[0; 6]);
+    });
+    play.server(|out| {
+        one_byte(b'1', out);
+        one_byte(b'2', out);
+        put_command_complete("SELECT 1", out);
+        put_ready(TransactionState::Idle, out);
+    });
+    play.sent();
+    play.got();
+    play.client(|out| {
+        put_execute("", out);
+        one_byte(b'S', out);
+    });
+    assert_eq!(play.sent(), ["E", "S"]);
+}
+
+#[test]
+fn deallocate_all_forgets_the_sessions_statements_alone() {
+    let mut play = Play::service();
+    play.client(|out| {
+        put_parse("mine", b"SELECT 1", &[0, 0], out);
+        one_byte(b'S', out);
+    });
+    play.server(|out| {
+        one_byte(b'1', out);
+        put_ready(TransactionState::Idle, out);
+    });
+    play.sent();
+    play.got();
+    play.client(|out| {
+        extended("DEALLOCATE ALL", out);
+        put_bind_head("", "mine", 6, out);
+        out.extend_from_slice(&[0; 6]);
+        one_byte(b'S', out);
+    });
+    assert!(!play.sent().iter().any(|message| message == "E"), "the connection keeps what it has for others");
+}

@@ -62,17 +62,24 @@ impl CancelSlot {
         self.lock().take().is_none_or(|target| target.in_flight.load(Ordering::Acquire) == 0)
     }
 
-    /// Cancels what the session runs now, if it holds a connection.
+    /// Begins to cancel what the session runs now, if it holds a connection: the future sends the request. From now on the
+    /// connection counts as one that a cancel may hit.
     ///
-    /// Cancel safety: dropped halfway the connection counts as one that a cancel may still hit.
-    pub async fn cancel(&self) -> Result<(), ConnectError> {
+    /// Cancel safety: if the future is dropped, the connection is never given to another session.
+    pub fn cancel(&self) -> impl Future<Output = Result<(), ConnectError>> + Send + 'static {
         let target = {
             let target = self.lock();
-            let Some(target) = target.as_ref() else { return Ok(()) };
             // Counted under the lock: `detach` sees it, or the target is gone.
-            target.in_flight.fetch_add(1, Ordering::AcqRel);
-            Arc::clone(target)
+            target.as_ref().map(|target| {
+                target.in_flight.fetch_add(1, Ordering::AcqRel);
+                Arc::clone(target)
+            })
         };
+        async move { Self::send(target).await }
+    }
+
+    async fn send(target: Option<Arc<CancelTarget>>) -> Result<(), ConnectError> {
+        let Some(target) = target else { return Ok(()) };
         let sent = target.send().await;
         if sent.is_ok() {
             target.in_flight.fetch_sub(1, Ordering::AcqRel);

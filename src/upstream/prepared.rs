@@ -58,6 +58,11 @@ impl Statements {
         Self { known: Mutex::new(LruCache::new(capacity)) }
     }
 
+    /// Every text gets a new name from now on.
+    pub fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The statement of this text and these parameter types.
     pub fn intern(&self, sql: &str, types: &[u8]) -> Arc<Statement> {
         let mut hasher = DefaultHasher::new();

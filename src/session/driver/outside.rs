@@ -107,10 +107,10 @@ impl Driver {
 
     /// Cancels what runs upstream, in a task of its own.
     pub(super) fn cancel(&self) {
-        let control = Arc::clone(&self.registered.control);
+        let cancelling = self.registered.control.cancel.cancel();
         let target = Arc::clone(&self.target);
         tokio::spawn(async move {
-            if let Err(error) = control.cancel.cancel().await {
+            if let Err(error) = cancelling.await {
                 target.metrics.upstream_error("cancel");
                 tracing::warn!(target = %target.name, %error, "cancel could not be sent");
             }
