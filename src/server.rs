@@ -17,13 +17,15 @@ use crate::audit::{AuditError, AuditLog, Event, Record};
 use crate::auth::{AuthError, Decoy};
 use crate::config::{self, Config, ConfigErrors, PoolLimits, Role, Target, Tier, User};
 use crate::guard::Judge;
+use crate::policy::sqlstate;
 use crate::session::{Order, Sessions};
 use crate::telemetry::{PoolGauges, ProcessMetrics, TierMetrics};
 use crate::tls::{self, TlsSetupError};
 use crate::upstream::{
-    CheckoutError, Endpoint, Parameters, Pool, ServerCatalog, Settings, SettingsError, SharedCatalog, Statements,
-    empty_catalog,
+    CheckoutError, ConnectError, Endpoint, Parameters, Pool, ServerCatalog, Settings, SettingsError, SharedCatalog,
+    Statements, empty_catalog,
 };
+use crate::wire::Report;
 
 /// Statements whose upstream names are remembered.
 const INTERNED_STATEMENTS: NonZeroUsize = NonZeroUsize::new(5_000).unwrap();
@@ -332,6 +334,25 @@ impl TargetRuntime {
             lease.give_back();
         }
         Ok(applied.map(|parameters| (settings.clone(), parameters)))
+    }
+
+    /// What a client is told when no connection became free (SQLSTATE 53300).
+    pub fn full(&self, max: u32, waited: Duration) -> Report {
+        Report::error(
+            sqlstate::TOO_MANY_CONNECTIONS,
+            format!("no connection to {} became free within {}", self.name, config::format_duration(waited)),
+        )
+        .detail(format!("All {max} connections of the pool are in use."))
+        .hint("Try again; end transactions sooner, or have pool.max raised for this tier.")
+    }
+
+    /// What a client is told when the server cannot be reached (SQLSTATE 08001); the cause goes into log and metrics.
+    pub fn unreachable(&self, error: &ConnectError) -> Report {
+        self.metrics.upstream_error(error.kind());
+        tracing::error!(target = %self.name, %error, "cannot connect upstream");
+        Report::error(sqlstate::CANNOT_CONNECT, format!("cannot connect to {}", self.name))
+            .detail(error.client_text())
+            .hint("Try again; whoever runs pgbelay finds the cause in its log.")
     }
 
     async fn maintain(&self, server: &Server) {

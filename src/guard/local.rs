@@ -1,8 +1,9 @@
 //! Statements that the proxy answers itself: its own `pgbelay.*` settings, and time limits that a client would raise.
 
 use crate::config::Policy;
-use crate::policy::{Clamp, Notice, clamp};
+use crate::policy::{Clamp, Denial, Notice, clamp};
 use crate::sql::{Effect, Facts, Scope, SettingValue};
+use crate::wire::Report;
 
 /// What the proxy does instead of sending a statement.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +53,16 @@ impl LocalAction {
             _ => None,
         }
     }
+}
+
+/// A warning of the policy as it is shown.
+pub fn notice_report(notice: &Notice) -> Report {
+    Report::notice(notice.message.clone()).detail(notice.detail.clone()).hint(notice.hint.clone())
+}
+
+/// A refusal of the policy as it is shown.
+pub fn denial_report(denial: &Denial) -> Report {
+    Report::error(denial.sqlstate, denial.message.clone()).detail(denial.detail.clone()).hint(denial.hint.clone())
 }
 
 /// What follows `pgbelay.` in the name of one of the proxy's own settings.

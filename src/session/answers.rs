@@ -39,6 +39,11 @@ impl Core {
         }
     }
 
+    /// Whether answers of the server are outstanding.
+    pub(super) fn is_server_busy(&self) -> bool {
+        self.replies.iter().any(|expected| !expected.is_answer())
+    }
+
     /// ParseComplete for a statement that the server need not be asked about.
     pub(super) fn answer_known_parse(&mut self, name: &str) {
         if self.replies.is_empty() {

@@ -26,7 +26,7 @@ impl Core {
                 self.is_unflushed = false;
             }
             // The status that it tells is known once everything before it is answered.
-            link if self.replies.iter().any(|e| !matches!(e, Expect::Answer(_) | Expect::Known(_))) => {
+            link if self.is_server_busy() => {
                 return self.await_replies(link);
             }
             _ => {

@@ -34,14 +34,12 @@ impl Core {
                     run.sqlstate = Some(report.sqlstate.to_owned());
                     report.write(&mut self.out);
                     if let Some(stepwise) = &mut self.stepwise {
-                        stepwise.has_failed = true;
-                        stepwise.must_fail = stepwise.is_in_clients_block();
+                        stepwise.fail();
                     }
                 } else if run.is_cut_off {
                     // The cancel came too late, but the client was told of an error: what follows must not run.
                     if let Some(stepwise) = &mut self.stepwise {
-                        stepwise.has_failed = true;
-                        stepwise.must_fail = stepwise.is_in_clients_block();
+                        stepwise.fail();
                     }
                 } else {
                     let statements = run.judged.steps.len();

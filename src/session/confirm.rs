@@ -8,7 +8,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::core::Core;
 use super::run::Run;
 use crate::audit::{Event, Record};
-use crate::guard::{Judged, Route};
+use crate::guard::{Judged, Route, denial_report};
 use crate::policy::Denial;
 use crate::wire::Report;
 
@@ -94,7 +94,7 @@ impl Core {
             message: Some(denial.message.clone()),
             ..run.record(event, &self.context)
         });
-        Report::error(denial.sqlstate, denial.message.clone()).detail(denial.detail.clone()).hint(hint)
+        denial_report(denial).hint(hint)
     }
 }
 

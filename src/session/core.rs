@@ -105,8 +105,6 @@ pub(super) struct Core {
     pub(super) retire_lease: bool,
     /// Bytes of the proxy's own answers that wait for their turn.
     pub(super) queued: usize,
-    /// The message at hand is an Execute: its columns were told by Describe.
-    pub(super) is_executing: bool,
     /// Errors of reads that ran over a limit, to be told before the next answer.
     pub(super) cut_off: Vec<Report>,
     /// After a write over its limit in the extended protocol: the client was told, and hears nothing more until Sync.
@@ -161,7 +159,6 @@ impl Core {
             has_reset: false,
             retire_lease: false,
             queued: 0,
-            is_executing: false,
             cut_off: vec![],
             is_muted: false,
             refusal: None,
@@ -238,13 +235,11 @@ impl Core {
         if self.is_skipping && !matches!(header.tag, b'S' | b'X') {
             return self.discard(header, input);
         }
-        if matches!(header.tag, b'P' | b'B' | b'D' | b'E')
-            && let Some(report) = self.refusal.take()
-        {
-            self.refuse_extended(&report, link);
-            return self.discard(header, input);
-        }
         if matches!(header.tag, b'P' | b'B' | b'D' | b'E') {
+            if let Some(report) = self.refusal.take() {
+                self.refuse_extended(&report, link);
+                return self.discard(header, input);
+            }
             if self.has_reset {
                 self.refuse_extended(&behind_reset(), link);
                 return self.discard(header, input);
@@ -265,9 +260,9 @@ impl Core {
                 input.advance(header.size);
                 Progress::Consumed
             }
-            // What was sent before it is done first, as by a server that reads one message after the other.
             // A COPY that is not ended by its client is not done.
             b'X' if self.is_copying_in => Progress::Stop(Step::End),
+            // What was sent before it is done first, as by a server that reads one message after the other.
             b'X' if !self.is_idle() => self.await_replies(link),
             b'X' => Progress::Stop(Step::End),
             _ if self.is_copying_in => Progress::Stop(
@@ -378,7 +373,7 @@ impl Core {
             && !self.is_unsynced
             && !self.is_copying_in
             && matches!(self.passing, Passing::Nothing)
-            && self.replies.iter().all(|expected| matches!(expected, Expect::Answer(_) | Expect::Known(_)));
+            && !self.is_server_busy();
         if is_quiet && let Some(question) = self.state.doubt.question() {
             self.send_own(&question, Own::Doubt, link);
         }

@@ -67,8 +67,7 @@ impl Core {
                     run.sqlstate = Some(report.sqlstate.to_owned());
                     report.write(&mut self.out);
                     stepwise.held.clear();
-                    stepwise.has_failed = true;
-                    stepwise.must_fail = stepwise.is_in_clients_block();
+                    stepwise.fail();
                 }
                 None if !stepwise.holds_completion(run.statement, run.judged.steps.len()) => {
                     self.out.extend_from_slice(&stepwise.held.split());

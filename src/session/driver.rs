@@ -18,7 +18,7 @@ use super::limits::Limits;
 use super::lost::lost_report;
 use super::server_side::Broken;
 use crate::audit::{Event, Record, SessionContext};
-use crate::config::{OnAuditFailure, format_duration};
+use crate::config::OnAuditFailure;
 use crate::policy::sqlstate;
 use crate::server::{Server, TargetRuntime};
 use crate::stream::Stream;
@@ -222,20 +222,9 @@ impl Driver {
         match error {
             CheckoutError::Full { max, waited } => {
                 self.target.metrics.upstream_error("pool_full");
-                Report::error(
-                    sqlstate::TOO_MANY_CONNECTIONS,
-                    format!("no connection to {} became free within {}", self.target.name, format_duration(*waited)),
-                )
-                .detail(format!("All {max} connections of the pool are in use."))
-                .hint("Try again; end transactions sooner, or have pool.max raised for this tier.")
+                self.target.full(*max, *waited)
             }
-            CheckoutError::Connect(error) => {
-                self.target.metrics.upstream_error(error.kind());
-                tracing::error!(target = %self.target.name, %error, "cannot connect upstream");
-                Report::error(sqlstate::CANNOT_CONNECT, format!("cannot connect to {}", self.target.name))
-                    .detail(error.client_text())
-                    .hint("Try again; whoever runs pgbelay finds the cause in its log.")
-            }
+            CheckoutError::Connect(error) => self.target.unreachable(error),
         }
     }
 

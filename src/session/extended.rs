@@ -226,9 +226,7 @@ impl Core {
             if self.state.transaction == TransactionState::Failed {
                 return self.refuse_extended(&failed_transaction(), link);
             }
-            self.is_executing = true;
             self.answer_local(local);
-            self.is_executing = false;
             return Progress::Consumed;
         }
         let (parameters, returned) = (portal.parameters.clone(), portal.returned);

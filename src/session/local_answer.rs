@@ -4,20 +4,25 @@ use std::sync::Arc;
 
 use super::core::Core;
 use crate::config::policy_values;
-use crate::guard::LocalAction;
-use crate::wire::{Report, put_command_complete, put_text_columns, put_text_row};
+use crate::guard::{LocalAction, notice_report};
+use crate::wire::{put_command_complete, put_text_columns, put_text_row};
 
 /// Longest reason that is kept, in characters.
 const MAX_REASON: usize = 500;
 
 impl Core {
-    /// Does what the statement asks for and answers it up to CommandComplete. A simple query's SHOW has its RowDescription.
+    /// The whole answer to a simple query: a SHOW's columns, too, which Describe tells in the extended protocol.
+    pub(super) fn answer_local_query(&mut self, action: &LocalAction) {
+        if let LocalAction::Show(name) = action {
+            self.answer_columns(name);
+        }
+        self.answer_local(action);
+    }
+
+    /// Does what the statement asks for and answers it from its rows to CommandComplete.
     pub(super) fn answer_local(&mut self, action: &LocalAction) {
         match action {
             LocalAction::Show(name) => {
-                if !self.is_extended() {
-                    self.answer_columns(name);
-                }
                 let rows = self.show(name);
                 self.answer(|out| {
                     for row in &rows {
@@ -41,9 +46,7 @@ impl Core {
                 let value = self.judge.forced.get(name).unwrap_or(value).to_owned();
                 self.state.decide_setting(name, &value);
                 if let Some(notice) = notice {
-                    let report =
-                        Report::notice(notice.message.clone()).detail(notice.detail.clone()).hint(notice.hint.clone());
-                    self.answer(|out| report.write(out));
+                    self.answer(|out| notice_report(notice).write(out));
                 }
                 self.answer(|out| put_command_complete(tag, out));
             }
@@ -80,11 +83,6 @@ impl Core {
             ]),
             _ => vec![],
         }
-    }
-
-    /// Whether the message at hand belongs to the extended protocol, whose Describe told the columns.
-    fn is_extended(&self) -> bool {
-        self.is_executing
     }
 }
 

@@ -137,6 +137,11 @@ impl Expect {
         }
     }
 
+    /// Whether it is the proxy's own, so that the server has nothing to answer.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self, Expect::Answer(_) | Expect::Known(_))
+    }
+
     /// Whether notices that come while it is answered are the client's.
     pub(super) fn is_own(&self) -> bool {
         matches!(self, Expect::Own(_))

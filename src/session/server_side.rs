@@ -329,8 +329,7 @@ impl Core {
             self.portals.retain(|_, portal| portal.batch >= answered);
         }
         self.ask_doubt(link);
-        link.in_sync =
-            !self.replies.iter().any(|e| !matches!(e, Expect::Answer(_) | Expect::Known(_))) && !self.is_unsynced;
+        link.in_sync = !self.is_server_busy() && !self.is_unsynced;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use super::intent::IntentGate;
 use super::replies::{Expect, Own};
 use super::run::Run;
 use super::stepwise::Stepwise;
-use crate::guard::{Judged, Route};
+use crate::guard::{Judged, Route, notice_report};
 use crate::policy::{Notice, sqlstate};
 use crate::sql::Effect;
 use crate::upstream::Link;
@@ -42,7 +42,7 @@ impl Core {
             }
             _ if judged.local().is_some() => {
                 if let Some(local) = judged.local() {
-                    self.answer_local(local);
+                    self.answer_local_query(local);
                 }
                 self.answer_ready();
                 Progress::Consumed
@@ -117,7 +117,7 @@ impl Core {
 
     pub(super) fn tell_notices(&mut self, notices: &[Notice]) {
         for notice in notices {
-            let report = Report::notice(notice.message.clone()).detail(notice.detail.clone()).hint(notice.hint.clone());
+            let report = notice_report(notice);
             self.answer(|out| report.write(out));
         }
     }

@@ -64,6 +64,13 @@ impl Stepwise {
         self.around == Around::Transaction && statement + 1 == statements
     }
 
+    /// A statement failed for the client, but not for the server: what follows is not run, and the client's own block has to
+    /// fail on the server as well.
+    pub(super) fn fail(&mut self) {
+        self.has_failed = true;
+        self.must_fail = self.is_in_clients_block();
+    }
+
     /// Whether the transaction block is the client's own.
     pub(super) fn is_in_clients_block(&self) -> bool {
         self.around != Around::Transaction
@@ -133,7 +140,7 @@ impl Core {
                 failed_transaction().write(&mut self.out);
                 stepwise.has_failed = true;
             } else {
-                self.answer_local(local);
+                self.answer_local_query(local);
                 stepwise.next += 1;
             }
             return Taken::Answered;

@@ -10,11 +10,11 @@ use super::options::StartupOptions;
 use super::{Refused, Startup, told};
 use crate::audit::{Event, Record, SessionContext};
 use crate::config::{LookupError, OnAuditFailure, Tier, User, format_duration};
-use crate::guard::{Judge, LocalAction, Route};
+use crate::guard::{Judge, LocalAction, Route, denial_report, notice_report};
 use crate::policy::sqlstate;
 use crate::server::{Runtime, TargetRuntime};
 use crate::session::Session;
-use crate::upstream::{CheckoutError, Settings, SettingsError};
+use crate::upstream::{CheckoutError, Settings, SettingsError, push_literal, push_setting_name};
 use crate::wire::{Report, TransactionState, put_authentication, put_backend_key, put_parameter_status, put_ready};
 
 /// Size of a cancel key in protocol 3.0, and in 3.2.
@@ -92,11 +92,6 @@ impl Startup {
         target: &TargetRuntime,
         initial: &Settings,
     ) -> Result<(Settings, crate::upstream::Parameters), Refused> {
-        let cannot = |detail: &str| {
-            told(sqlstate::CANNOT_CONNECT, format!("cannot connect to {}", target.name))
-                .detail(detail)
-                .hint("Try again; whoever runs pgbelay finds the cause in its log.")
-        };
         match target.greeting(initial).await {
             Ok(Ok(greeting)) => Ok(greeting),
             Ok(Err(SettingsError::Refused { sqlstate: code, message })) => {
@@ -107,17 +102,9 @@ impl Startup {
                     .into())
             }
             Ok(Err(SettingsError::Connect(error))) | Err(CheckoutError::Connect(error)) => {
-                target.metrics.upstream_error(error.kind());
-                tracing::error!(target = %target.name, %error, "cannot connect upstream");
-                Err(cannot(error.client_text()).into())
+                Err(target.unreachable(&error).ending_session().into())
             }
-            Err(CheckoutError::Full { max, waited }) => Err(told(
-                sqlstate::TOO_MANY_CONNECTIONS,
-                format!("no connection to {} became free within {}", target.name, format_duration(waited)),
-            )
-            .detail(format!("All {max} connections of the pool are in use."))
-            .hint("Try again; end transactions sooner, or have pool.max raised for this tier.")
-            .into()),
+            Err(CheckoutError::Full { max, waited }) => Err(target.full(max, waited).ending_session().into()),
         }
     }
 
@@ -163,18 +150,13 @@ fn initial_settings(judge: &Judge, options: &StartupOptions, out: &mut BytesMut)
     let mut settings = judge.forced.clone();
     for (name, value) in &options.settings {
         let mut sql = "SET ".to_owned();
-        for (i, part) in name.split('.').enumerate() {
-            sql.push_str(if i > 0 { "." } else { "" });
-            sql.push_str(&format!("\"{}\"", part.replace('"', "\"\"")));
-        }
+        push_setting_name(name, &mut sql);
         sql.push_str(" TO ");
-        crate::upstream::push_literal(value, &mut sql);
+        push_literal(value, &mut sql);
         let judged = judge.judge(&sql, Some("connection"));
         match &judged.route {
             Route::Refuse(denial) | Route::Confirm(denial) => {
-                return Err(told(denial.sqlstate, denial.message.clone())
-                    .detail(denial.detail.clone())
-                    .hint(denial.hint.clone()));
+                return Err(denial_report(denial).ending_session());
             }
             Route::Whole(_) | Route::Stepwise(_) => {}
             Route::SingleStatement(_) => {
@@ -184,10 +166,7 @@ fn initial_settings(judge: &Judge, options: &StartupOptions, out: &mut BytesMut)
         match judged.local() {
             Some(LocalAction::Limit { name, notice, .. }) => {
                 if let Some(notice) = notice {
-                    Report::notice(notice.message.clone())
-                        .detail(notice.detail.clone())
-                        .hint(notice.hint.clone())
-                        .write(out);
+                    notice_report(notice).write(out);
                 }
                 debug_assert!(judge.forced.get(name).is_some(), "a limit that is held is one that is forced");
             }

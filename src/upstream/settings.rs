@@ -132,7 +132,7 @@ pub fn push_literal(text: &str, sql: &mut String) {
 }
 
 /// A setting's name, each part quoted: custom settings are `prefix.name`.
-fn push_setting_name(name: &str, sql: &mut String) {
+pub fn push_setting_name(name: &str, sql: &mut String) {
     for (i, part) in name.split('.').enumerate() {
         if i > 0 {
             sql.push('.');

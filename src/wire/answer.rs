@@ -62,6 +62,11 @@ impl Report {
         Self { severity: Severity::Fatal, ..Self::error(sqlstate, message) }
     }
 
+    /// The same, ending the session.
+    pub fn ending_session(self) -> Self {
+        Self { severity: Severity::Fatal, ..self }
+    }
+
     /// A notice (SQLSTATE 00000).
     pub fn notice(message: impl Into<String>) -> Self {
         Self { severity: Severity::Notice, ..Self::error("00000", message) }
