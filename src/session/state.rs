@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::doubt::Doubt;
 use crate::sql::{Effect, Scope, SettingValue};
-use crate::upstream::{Applied, Link, Settings, difference};
+use crate::upstream::{Applied, Link, Settings, difference, is_partial};
 use crate::wire::TransactionState;
 
 /// Settings and transaction of a session, kept as the server keeps them: a ROLLBACK undoes a SET.
@@ -75,7 +75,16 @@ impl SessionState {
             if self.has_failed {
                 self.roll_back(link);
             }
+            self.complete_date_style(link);
             self.mark_boundary(link);
+        }
+    }
+
+    /// What a SET has left as it was is a part of the setting as well; the server reports the whole before ReadyForQuery.
+    fn complete_date_style(&mut self, link: &mut Link) {
+        let is_set = self.wanted.get("datestyle").is_some_and(|value| is_partial("datestyle", value));
+        if is_set && let Some(whole) = link.parameters.get("DateStyle").map(str::to_owned) {
+            self.set("datestyle", &whole, link);
         }
     }
 
@@ -127,7 +136,10 @@ impl SessionState {
             Effect::Set { scope: Scope::Transaction, .. } => {}
             Effect::Set { name, value: SettingValue::Text(value), .. } => self.set(name, value, link),
             Effect::Set { name, value: SettingValue::Default, .. } | Effect::Reset(name) => self.reset(name, link),
-            Effect::Set { name, value: SettingValue::Unknown, .. } => self.doubt.setting(name),
+            Effect::Set { name, value: SettingValue::Unknown, .. } => {
+                self.end_role(name, link);
+                self.doubt.setting(name);
+            }
             Effect::SetUnknown => self.doubt.everything(),
             Effect::SetSessionCharacteristics(_) => {
                 for kind in ["isolation", "read_only", "deferrable"] {
@@ -135,6 +147,7 @@ impl SessionState {
                 }
             }
             Effect::ResetAll => {
+                self.doubt_placeholders();
                 // RESET ALL leaves the role as it is.
                 self.wanted = self.initial.overlaid(&identity_of(&self.wanted));
                 if let Applied::Known(applied) = &link.applied {
@@ -143,6 +156,7 @@ impl SessionState {
             }
             // Cannot run in a block, so nothing undoes it.
             Effect::DiscardAll => {
+                self.doubt_placeholders();
                 self.wanted = self.initial.clone();
                 link.applied = Applied::Known(Settings::default());
                 link.prepared.clear();
@@ -197,14 +211,43 @@ impl SessionState {
 
     /// `SET name TO value` ran upstream.
     fn set(&mut self, name: &str, value: &str, link: &mut Link) {
+        self.end_role(name, link);
         self.wanted = self.wanted.with(name, value);
         if let Applied::Known(applied) = &link.applied {
             link.applied = Applied::Known(applied.with(name, value));
         }
     }
 
+    /// SET and RESET SESSION AUTHORIZATION end SET ROLE.
+    fn end_role(&mut self, name: &str, link: &mut Link) {
+        if name != "session_authorization" {
+            return;
+        }
+        self.wanted = match self.initial.get("role") {
+            Some(_) => self.wanted.with("role", "none"),
+            None => self.wanted.without("role"),
+        };
+        if let Applied::Known(applied) = &link.applied {
+            link.applied = Applied::Known(match self.wanted.get("role") {
+                Some(role) => applied.with("role", role),
+                None => applied.without("role"),
+            });
+        }
+    }
+
+    /// A reset of settings with a dot leaves those of no extension empty, not unknown: the server is asked.
+    fn doubt_placeholders(&mut self) {
+        for (name, _) in self.wanted.iter().filter(|&(name, _)| name.contains('.') && self.initial.get(name).is_none()) {
+            self.doubt.setting(name);
+        }
+    }
+
     /// `RESET name` ran upstream: the connection has the server's value now, and the session wants its initial one.
     fn reset(&mut self, name: &str, link: &mut Link) {
+        if name.contains('.') && self.initial.get(name).is_none() {
+            self.doubt.setting(name);
+        }
+        self.end_role(name, link);
         self.wanted = match self.initial.get(name) {
             Some(value) => self.wanted.with(name, value),
             None => self.wanted.without(name),

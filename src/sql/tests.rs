@@ -275,6 +275,7 @@ fn transactions_and_sessions() {
         ("LOAD 'x'", Effect::Load),
         ("CREATE TEMP TABLE t AS SELECT 1", Effect::TempObject),
         ("SELECT 1 INTO TEMPORARY t", Effect::TempObject),
+        ("CREATE STATISTICS pg_temp.s ON a, b FROM t", Effect::TempObject),
         ("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", Effect::TempObject),
         ("SELECT pg_advisory_lock(1)", Effect::AdvisoryLock),
         ("SELECT * FROM pg_try_advisory_lock_shared(1)", Effect::AdvisoryLock),

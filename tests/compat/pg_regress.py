@@ -114,7 +114,7 @@ class Side:
 
     def __init__(self, suite, name, pool=None):
         self.suite, self.name, self.pool = suite, name, pool
-        self.results = {}
+        self.results, self.log = {}, ""
 
     def run(self, groups):
         """Runs all groups and remembers what each test printed."""
@@ -133,6 +133,7 @@ class Side:
                     printed = threads.map(lambda test: self._test(cluster, server, test), group)
                     self.results.update(zip(group, printed))
         finally:
+            self.log = cluster.log.read_text(errors="replace")
             try:
                 if proxy:
                     proxy.close()
@@ -140,10 +141,11 @@ class Side:
                 cluster.remove()
 
     def keep(self, folder):
-        """Writes the results into a folder."""
+        """Writes the results and the server's log into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         for test, text in self.results.items():
             (folder / f"{test}.out").write_text(text)
+        (folder / "server.log").write_text(self.log)
 
     def _prepare(self, cluster):
         """The files where the server can read them, and the database as pg_regress makes it."""
