@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, BytesMut};
 
@@ -118,6 +119,10 @@ pub(super) struct Core {
     passing: Passing,
     pub(super) intent: Intent,
     pub(super) statement_no: u64,
+    /// Tells sessions apart.
+    pub(super) serial: u64,
+    /// It has asked for currval or lastval.
+    pub(super) reads_sequences: bool,
     /// A message was looked at and has to be looked at again: the connection stays until it is done with.
     is_message_waiting: bool,
 }
@@ -169,6 +174,8 @@ impl Core {
             passing: Passing::Nothing,
             intent: Intent::NotAsked,
             statement_no: 0,
+            serial: next_serial(),
+            reads_sequences: false,
             is_message_waiting: false,
         }
     }
@@ -436,6 +443,11 @@ pub(super) fn behind_opaque() -> Report {
     )
     .detail("How the server reads the next text is known only once the function has run.")
     .hint("Send Sync behind it.")
+}
+
+fn next_serial() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Most answers that may be outstanding.

@@ -117,6 +117,7 @@ impl Core {
         }
         self.count_statement();
         self.tell_notices(&permit.notices);
+        self.note_sequence_mover(judged, link);
         send(self, link);
         self.replies.push_back(Expect::Query(Box::new(run)));
         Progress::Consumed
@@ -143,7 +144,11 @@ impl Core {
 
     /// Makes the connection's settings the session's; `Some` while that is under way.
     pub(super) fn apply_settings(&mut self, link: &mut Link) -> Option<Progress> {
-        let sql = self.state.settings_to_send(link)?;
+        let forget = self.forget_foreign_sequences(link);
+        let sql = match (forget, self.state.settings_to_send(link)) {
+            (None, None) => return None,
+            (forget, settings) => format!("{}{}", forget.unwrap_or_default(), settings.unwrap_or_default()),
+        };
         self.send_query(&sql, link);
         self.replies.push_back(Expect::Own(Own::Settings));
         Some(Progress::Stop(Step::AwaitReplies))

@@ -160,7 +160,12 @@ impl SessionState {
                 self.wanted = self.initial.clone();
                 link.applied = Applied::Known(Settings::default());
                 link.prepared.clear();
+                link.sequences_of = None;
                 self.pins.clear();
+            }
+            Effect::DiscardSequences => {
+                link.sequences_of = None;
+                self.pins.remove(&Pin::Sequence);
             }
             // They are undone by a ROLLBACK: the server is asked what is left.
             Effect::DiscardTemp | Effect::Unlisten(_) | Effect::AdvisoryUnlock => self.doubt.pins(),
@@ -203,7 +208,7 @@ impl SessionState {
             | Effect::Rollback { .. }
             | Effect::PrepareTransaction
             | Effect::SetTransaction(_)
-            | Effect::DiscardOther
+            | Effect::DiscardPlans
             | Effect::Show(_)
             | Effect::Execute(_) => {}
         }
@@ -304,6 +309,7 @@ pub(super) enum Pin {
     HoldCursor(String),
     SqlPrepare(String),
     Load,
+    Sequence,
 }
 
 impl Pin {
@@ -316,6 +322,7 @@ impl Pin {
             Pin::HoldCursor(_) => "with hold cursor",
             Pin::SqlPrepare(_) => "prepared statement",
             Pin::Load => "load",
+            Pin::Sequence => "sequence",
         }
     }
 }

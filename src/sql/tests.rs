@@ -185,7 +185,8 @@ fn settings() {
         ("SHOW TRANSACTION ISOLATION LEVEL", Effect::Show("transaction_isolation".to_owned())),
         ("DISCARD ALL", Effect::DiscardAll),
         ("DISCARD TEMPORARY", Effect::DiscardTemp),
-        ("DISCARD PLANS", Effect::DiscardOther),
+        ("DISCARD PLANS", Effect::DiscardPlans),
+        ("DISCARD SEQUENCES", Effect::DiscardSequences),
     ] {
         assert_eq!(effects(sql), [effect], "{sql}");
     }
