@@ -340,7 +340,11 @@ impl Pins {
         self.0.insert(pin);
     }
 
-    fn remove(&mut self, pin: &Pin) {
+    pub(super) fn has(&self, pin: &Pin) -> bool {
+        self.0.contains(pin)
+    }
+
+    pub(super) fn remove(&mut self, pin: &Pin) {
         self.0.remove(pin);
     }
 

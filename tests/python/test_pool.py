@@ -363,6 +363,24 @@ def test_sequence_values_in_a_transaction_keep_no_connection(make_proxy):
                 assert one(conn, "SELECT nextval('counted')") == one(conn, "SELECT currval('counted')")
 
 
+@pytest.mark.needs_proxy
+def test_sequence_values_keep_a_part_of_the_pool_only(make_proxy):
+    """Beyond two thirds of it a session is told that it has none, and never another one's."""
+    server = make_proxy({"tiers": {"int": {"pool": {"min": 0, "max": 3, "wait": "5s"}}}}, {("app", "int"): DATABASE})
+    with contextlib.ExitStack() as stack:
+        users = [stack.enter_context(server.connect("app", "int")) for _ in range(5)]
+        users[0].execute("CREATE SEQUENCE IF NOT EXISTS counted")
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+            users[0].execute("SELECT lastval()")
+        mine = [one(conn, "SELECT nextval('counted')") for conn in users]
+        assert [one(conn, "SELECT currval('counted')") for conn in users[:2]] == mine[:2]
+        for conn in users[2:4]:
+            with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+                conn.execute("SELECT currval('counted')")
+        users[0].close()
+        assert one(users[3], "SELECT nextval('counted')") == one(users[3], "SELECT currval('counted')")
+
+
 def test_session_characteristics(clients):
     conn = clients[0]
     conn.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
