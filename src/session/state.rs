@@ -286,6 +286,14 @@ impl SessionState {
         self.set(name, value, link);
     }
 
+    /// The server has no such setting any more.
+    pub(super) fn forget_setting(&mut self, name: &str, link: &mut Link) {
+        self.wanted = self.wanted.without(name);
+        if let Applied::Known(applied) = &link.applied {
+            link.applied = Applied::Known(applied.without(name));
+        }
+    }
+
     /// The proxy itself decides a setting; it is applied before the next statement.
     pub(super) fn decide_setting(&mut self, name: &str, value: &str) {
         self.wanted = self.wanted.with(name, value);

@@ -135,6 +135,19 @@ def test_a_reset_setting_of_nobodys_is_empty_not_unknown(pair):
                 assert one(first, "SHOW app.mine") == ""
 
 
+def test_a_setting_that_its_library_has_removed(pair):
+    """Postgres takes it away when the library is loaded; it is not set again, nor does another session hear of it."""
+    with connect(pair) as first:
+        with first.transaction():
+            first.execute("SET plpgsql.misspelt = 'x'")
+            first.execute("LOAD 'plpgsql'")
+        first.execute("DISCARD ALL")
+        with connect(pair) as second, second.transaction():
+            second.execute("SELECT 1")
+            with pytest.raises(psycopg.errors.UndefinedObject):
+                first.execute("SHOW plpgsql.misspelt")
+
+
 def test_temporary_objects_of_any_kind_stay_with_their_session(pair):
     with connect(pair) as first, connect(pair) as second:
         first.execute("CREATE TABLE IF NOT EXISTS measured (a int, b int)")
