@@ -112,6 +112,8 @@ pub(super) struct Core {
     pub(super) is_muted: bool,
     /// The session's settings could not be applied: the message at hand is refused with this.
     pub(super) refusal: Option<Report>,
+    /// The session's settings were refused on a connection, and another one was tried.
+    pub(super) has_retried_settings: bool,
     pub(super) prepared: HashMap<Box<str>, Prepared>,
     pub(super) portals: HashMap<Box<str>, Portal>,
     pub(super) stepwise: Option<Stepwise>,
@@ -167,6 +169,7 @@ impl Core {
             cut_off: vec![],
             is_muted: false,
             refusal: None,
+            has_retried_settings: false,
             prepared: HashMap::new(),
             portals: HashMap::new(),
             stepwise: None,

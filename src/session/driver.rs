@@ -24,7 +24,7 @@ use crate::policy::sqlstate;
 use crate::server::{Kept, Server, TargetRuntime};
 use crate::stream::Stream;
 use crate::upstream::{CheckoutError, Lease, Parameters, Settings};
-use crate::wire::Report;
+use crate::wire::{Report, TransactionState};
 
 /// Everything a session begins with; made by the start-up alone.
 #[derive(Debug)]
@@ -344,8 +344,12 @@ impl Driver {
         self.lease = None;
         let report = self.core.refusal.take()?;
         let is_answered = self.core.stepwise.is_some();
+        // It may be the connection's fault: another one is tried before the client is told.
+        let tries_again = !is_answered
+            && self.core.state.transaction == TransactionState::Idle
+            && !std::mem::replace(&mut self.core.has_retried_settings, true);
         let ended = self.core.upstream_lost(&report);
-        if !is_answered {
+        if !is_answered && !tries_again {
             self.core.refusal = Some(report);
         }
         ended.map(|_| "upstream lost")

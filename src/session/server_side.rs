@@ -307,6 +307,7 @@ impl Core {
                 }
                 self.state.ready(now, link);
                 if is_settings && self.refusal.is_none() {
+                    self.has_retried_settings = false;
                     link.applied = Applied::Known(self.state.wanted.clone());
                     if now == TransactionState::Idle {
                         self.state.mark_boundary(link);

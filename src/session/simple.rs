@@ -27,7 +27,11 @@ impl Core {
             Err(error) => return self.refuse_query(&body_report(error), link),
         };
         if let Some(report) = self.refusal.take() {
-            return self.refuse_query(&report, link);
+            let judged = self.judge_text(text);
+            return match judged.permit().is_some() && self.resets_what_was_refused(&judged) {
+                true => Progress::Consumed,
+                false => self.refuse_query(&report, link),
+            };
         }
         let judged = self.judge_text(text);
         // A simple query ends the unnamed statement and portal (Postgres documentation, "Extended Query").
@@ -159,6 +163,21 @@ impl Core {
             let report = notice_report(notice);
             self.answer(|out| report.write(out));
         }
+    }
+
+    /// Answers a RESET without the server, which takes none of the session's settings any more: a role that was dropped, say.
+    fn resets_what_was_refused(&mut self, judged: &Arc<Judged>) -> bool {
+        let [facts] = judged.script.statements.as_slice() else { return false };
+        let [effect] = facts.effects.as_slice() else { return false };
+        let is_reset = std::mem::take(&mut self.has_retried_settings) && self.state.reset_unsent(effect);
+        if is_reset {
+            let mut run = Run::new(Arc::clone(judged), self.next_number(), self.reason.clone());
+            self.count_statement();
+            self.finish(&mut run);
+            self.answer(|out| put_command_complete(&facts.tag, out));
+            self.answer_ready();
+        }
+        is_reset
     }
 
     /// Puts a Query message on its way.

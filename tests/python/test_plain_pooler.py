@@ -148,6 +148,20 @@ def test_a_setting_that_its_library_has_removed(pair):
                 first.execute("SHOW plpgsql.misspelt")
 
 
+def test_settings_that_are_not_valid_any_more_can_be_reset(single, cluster):
+    with connect(single) as first, connect(single) as second, cluster.admin() as admin:
+        admin.execute("CREATE ROLE pooled_three")
+        first.execute("SET ROLE pooled_three")
+        one(second, "SELECT 1")
+        admin.execute("DROP ROLE pooled_three")
+        if not DIRECT:
+            with pytest.raises(psycopg.OperationalError, match="settings cannot be applied"):
+                first.execute("SELECT 1")
+        first.execute("RESET ROLE")
+        assert one(first, "SELECT current_user") == "postgres"
+        assert one(second, "SELECT 1") == 1
+
+
 def test_temporary_objects_of_any_kind_stay_with_their_session(pair):
     with connect(pair) as first, connect(pair) as second:
         first.execute("CREATE TABLE IF NOT EXISTS measured (a int, b int)")
