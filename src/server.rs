@@ -353,7 +353,8 @@ impl TargetRuntime {
     /// round. `None` when there is no more.
     pub fn keep(&self) -> Option<Kept> {
         let most = self.limits.max * 2 / 3;
-        let taken = self.kept.fetch_update(Ordering::AcqRel, Ordering::Acquire, |kept| (kept < most).then_some(kept + 1));
+        let taken =
+            self.kept.fetch_update(Ordering::AcqRel, Ordering::Acquire, |kept| (kept < most).then_some(kept + 1));
         taken.ok().map(|_| Kept(Arc::clone(&self.kept)))
     }
 

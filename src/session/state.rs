@@ -242,7 +242,8 @@ impl SessionState {
 
     /// A reset of settings with a dot leaves those of no extension empty, not unknown: the server is asked.
     fn doubt_placeholders(&mut self) {
-        for (name, _) in self.wanted.iter().filter(|&(name, _)| name.contains('.') && self.initial.get(name).is_none()) {
+        for (name, _) in self.wanted.iter().filter(|&(name, _)| name.contains('.') && self.initial.get(name).is_none())
+        {
             self.doubt.setting(name);
         }
     }

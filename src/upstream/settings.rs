@@ -84,8 +84,7 @@ pub fn difference(have: &Applied, want: &Settings) -> Option<String> {
             Settings::default()
         }
     };
-    for (name, reset) in
-        [("session_authorization", "RESET SESSION AUTHORIZATION;RESET ROLE;"), ("role", "RESET ROLE;")]
+    for (name, reset) in [("session_authorization", "RESET SESSION AUTHORIZATION;RESET ROLE;"), ("role", "RESET ROLE;")]
     {
         if have.get(name).is_some() {
             sql.push_str(reset);
