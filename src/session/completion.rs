@@ -127,6 +127,9 @@ impl Core {
         if run.judged.permit().is_some_and(|p| p.guards.single_statement) {
             link.applied = Applied::Unknown;
         }
+        if let Some(facts) = run.judged.script.statements.get(run.statement) {
+            self.note_schema_change(facts.kind);
+        }
         let makes_tables =
             run.judged.script.statements.get(run.statement).is_some_and(|facts| {
                 matches!(facts.kind, Kind::Ddl | Kind::CreateTableAs | Kind::Select | Kind::Execute)

@@ -123,6 +123,10 @@ pub(super) struct Core {
     pub(super) statement_no: u64,
     /// Tells sessions apart.
     pub(super) serial: u64,
+    /// Tables were made, changed or dropped in this transaction.
+    pub(super) has_changed_schema: bool,
+    /// Counts the changes of its temporary tables.
+    pub(super) temporary_changes: u64,
     /// It has asked for currval or lastval.
     pub(super) reads_sequences: bool,
     /// A message was looked at and has to be looked at again: the connection stays until it is done with.
@@ -178,6 +182,8 @@ impl Core {
             intent: Intent::NotAsked,
             statement_no: 0,
             serial: next_serial(),
+            has_changed_schema: false,
+            temporary_changes: 0,
             reads_sequences: false,
             is_message_waiting: false,
         }

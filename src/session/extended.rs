@@ -65,7 +65,7 @@ impl Core {
         if let Some(refused) = self.refuse_unless_permitted(&judged) {
             return self.refuse_extended(&refused, link);
         }
-        let statement = self.statements.intern(parse.sql, parse.types);
+        let statement = self.statements.intern(parse.sql, parse.types, self.meaning_of_names());
         let prepared = Prepared { judged: Arc::clone(&judged), statement: Arc::clone(&statement) };
         let is_known = !parse.name.is_empty() && statement.is_valid();
         if judged.local().is_some()

@@ -274,7 +274,9 @@ impl Core {
                 self.state.ready(now, link);
                 self.is_unsynced = false;
                 self.has_reset = false;
-                self.portals.clear();
+                if now == TransactionState::Idle {
+                    self.portals.clear();
+                }
                 if run.is_cut_off && now == TransactionState::InBlock {
                     // The client was told of an error, so its block has failed.
                     self.send_own(&failing_statement(None), Own::FailQuery, link);
@@ -327,6 +329,7 @@ impl Core {
             }
         }
         if now == TransactionState::Idle {
+            self.publish_schema_change();
             // Portals end with their transaction; those of batches behind it have just begun.
             let answered = self.syncs.1;
             self.portals.retain(|_, portal| portal.batch >= answered);

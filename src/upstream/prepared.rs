@@ -19,6 +19,8 @@ pub struct Statement {
     pub sql: Box<str>,
     /// Parameter types as sent: a count and OIDs.
     pub types: Box<[u8]>,
+    /// What its names may mean.
+    names: u64,
     is_valid: AtomicBool,
 }
 
@@ -63,15 +65,17 @@ impl Statements {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The statement of this text and these parameter types.
-    pub fn intern(&self, sql: &str, types: &[u8]) -> Arc<Statement> {
+    /// The statement of this text and these parameter types, for whoever means the same by its names: by `names` (search_path,
+    /// temporary tables) they are told apart.
+    pub fn intern(&self, sql: &str, types: &[u8], names: u64) -> Arc<Statement> {
         let mut hasher = DefaultHasher::new();
-        (sql, types).hash(&mut hasher);
+        (sql, types, names).hash(&mut hasher);
         let key = hasher.finish();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(statement) = known.get(&key)
             && *statement.sql == *sql
             && *statement.types == *types
+            && statement.names == names
         {
             return Arc::clone(statement);
         }
@@ -83,6 +87,7 @@ impl Statements {
             id,
             sql: sql.into(),
             types: types.into(),
+            names,
             is_valid: AtomicBool::new(false),
         });
         if sql.len() <= INTERNED_TEXT {
@@ -138,19 +143,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_texts_share_a_name_and_types_tell_apart() {
+    fn equal_texts_share_a_name_and_types_and_meanings_tell_apart() {
         let statements = Statements::new(NonZeroUsize::new(8).unwrap());
-        let a = statements.intern("SELECT $1", &[0, 0]);
-        assert_eq!(a.name, statements.intern("SELECT $1", &[0, 0]).name);
-        assert_ne!(a.name, statements.intern("SELECT $1", &[0, 1, 0, 0, 0, 23]).name);
+        let a = statements.intern("SELECT $1", &[0, 0], 0);
+        assert_eq!(a.name, statements.intern("SELECT $1", &[0, 0], 0).name);
+        assert_ne!(a.name, statements.intern("SELECT $1", &[0, 1, 0, 0, 0, 23], 0).name);
+        assert_ne!(a.name, statements.intern("SELECT $1", &[0, 0], 1).name);
     }
 
     #[test]
     fn names_are_never_used_again() {
         let statements = Statements::new(NonZeroUsize::new(1).unwrap());
-        let a = statements.intern("SELECT 1", &[0, 0]).name.clone();
-        statements.intern("SELECT 2", &[0, 0]);
-        assert_ne!(a, statements.intern("SELECT 1", &[0, 0]).name);
+        let a = statements.intern("SELECT 1", &[0, 0], 0).name.clone();
+        statements.intern("SELECT 2", &[0, 0], 0);
+        assert_ne!(a, statements.intern("SELECT 1", &[0, 0], 0).name);
     }
 
     #[test]
@@ -158,7 +164,7 @@ mod tests {
         let statements = Statements::new(NonZeroUsize::new(1000).unwrap());
         let mut cache = PreparedCache::default();
         let all: Vec<_> =
-            (0..=PREPARED_PER_CONNECTION).map(|i| statements.intern(&format!("SELECT {i}"), &[0, 0])).collect();
+            (0..=PREPARED_PER_CONNECTION).map(|i| statements.intern(&format!("SELECT {i}"), &[0, 0], 0)).collect();
         for statement in &all[..PREPARED_PER_CONNECTION] {
             assert!(cache.add(statement).is_none());
         }

@@ -189,3 +189,52 @@ def test_functions_called_by_number_are_those_of_large_objects(single):
         got = wire.until()
         # No arguments: the server's own error.
         assert w.errors(got) == ["08P01"]
+
+
+def test_a_statement_prepared_after_a_change_of_its_table_fits_it(pair):
+    """Whoever prepares a text only now does not meet the plan of somebody who did before."""
+    with connect(pair) as first, connect(pair) as second:
+        for at, change in enumerate(("CREATE TABLE shifting AS SELECT 1 AS a", "ALTER TABLE shifting ADD COLUMN b int",
+                                     "ALTER TABLE shifting ALTER a TYPE text", "BEGIN; ALTER TABLE shifting DROP COLUMN b; COMMIT")):
+            first.execute(change)
+            for conn in (first, second):
+                for i in range(2):
+                    name = f"shifting {at} {i}".encode()
+                    prepared = conn.pgconn.prepare(name, b"SELECT * FROM shifting")
+                    assert prepared.status == psycopg.pq.ExecStatus.COMMAND_OK, prepared.error_message
+                    described = conn.pgconn.describe_prepared(name)
+                    assert described.status == psycopg.pq.ExecStatus.COMMAND_OK, described.error_message
+                    got = conn.pgconn.exec_prepared(name, [])
+                    assert got.status == psycopg.pq.ExecStatus.TUPLES_OK, got.error_message
+        first.execute("DROP TABLE shifting")
+
+
+def test_a_statement_means_the_tables_of_its_own_search_path(single):
+    with connect(single) as first, connect(single) as second:
+        first.execute("CREATE SCHEMA one; CREATE TABLE one.tenants AS SELECT 1 AS a; CREATE SCHEMA two;"
+                      "CREATE TABLE two.tenants AS SELECT 'x'::text AS b, 2 AS c")
+        first.execute("SET search_path = one")
+        second.execute("SET search_path = two")
+        for _ in range(2):
+            assert first.execute("SELECT * FROM tenants", prepare=True).fetchall() == [(1,)]
+            assert second.execute("SELECT * FROM tenants", prepare=True).fetchall() == [("x", 2)]
+        first.execute("CREATE TEMP TABLE tenants AS SELECT 4.5 AS d")
+    with connect(single, "-c search_path=one") as first:
+        assert first.execute("SELECT * FROM tenants", prepare=True).fetchall() == [(1,)]
+        first.execute("DROP SCHEMA one, two CASCADE")
+
+
+def test_a_named_portal_outlives_a_simple_query_in_its_block(single):
+    with single.wire() as wire:
+        wire.login({"user": "postgres", "database": DATABASE}, SUPERUSER_PASSWORD)
+        wire.send(w.query("BEGIN"))
+        wire.until()
+        wire.send(w.parse("SELECT generate_series(1, 3)") + w.bind(portal="kept") + w.SYNC)
+        wire.until()
+        wire.send(w.query("SELECT 1"))
+        wire.until()
+        wire.send(w.execute("kept", 2) + w.SYNC)
+        got = wire.until()
+        assert w.errors(got) == [] and w.kinds(got).count("D") == 2
+        wire.send(w.query("COMMIT"))
+        wire.until()
