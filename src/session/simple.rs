@@ -1,5 +1,6 @@
 //! The simple query protocol: one text, answered up to one ReadyForQuery.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::core::{Core, Progress, Step, body_report};
@@ -8,13 +9,13 @@ use super::replies::{Expect, Own};
 use super::run::Run;
 use super::stepwise::Stepwise;
 use crate::guard::{Judged, Route, notice_report};
-use crate::policy::{Notice, Permit, sqlstate};
-use crate::sql::Effect;
+use crate::policy::{Notice, Permit, reads_texts_otherwise, sqlstate};
+use crate::sql::{Effect, Facts, classify};
 use crate::sql::functions::of_function_call;
 use crate::upstream::Link;
 use crate::wire::{
-    Report, TransactionState, put_command_complete, put_empty_query, put_function_call, put_query, put_ready,
-    read_function_call, read_query,
+    BodyError, Report, TransactionState, put_command_complete, put_empty_query, put_function_call, put_query, put_ready,
+    read_function_call, read_query_bytes,
 };
 
 impl Core {
@@ -22,10 +23,11 @@ impl Core {
         if !self.replies.is_empty() {
             return self.await_replies(link);
         }
-        let text = match read_query(body) {
-            Ok(text) => text,
+        let (bytes, text) = match read_query_bytes(body).and_then(|bytes| Ok((bytes, self.as_text(bytes)?))) {
+            Ok(read) => read,
             Err(error) => return self.refuse_query(&body_report(error), link),
         };
+        let text = &*text;
         if let Some(report) = self.refusal.take() {
             let judged = self.judge_text(text);
             return match judged.permit().is_some() && self.resets_what_was_refused(&judged) {
@@ -60,7 +62,11 @@ impl Core {
                 Progress::Consumed
             }
             Route::Whole(permit) => {
-                self.send_whole(&judged, permit, link, |core, link| core.send_query(&judged.text, link))
+                self.send_whole(&judged, permit, link, |core, link| core.send_query(bytes, link))
+            }
+            // Its statements would be sent as they were read.
+            Route::Stepwise(_) | Route::SingleStatement(_) if text.as_bytes() != bytes => {
+                self.refuse_query(&body_report(BodyError::Encoding), link)
             }
             Route::Stepwise(_) | Route::SingleStatement(_) => {
                 let run = Run::new(Arc::clone(&judged), self.next_number(), self.reason.clone());
@@ -153,7 +159,7 @@ impl Core {
             (None, None) => return None,
             (forget, settings) => format!("{}{}", forget.unwrap_or_default(), settings.unwrap_or_default()),
         };
-        self.send_query(&sql, link);
+        self.send_query(sql.as_bytes(), link);
         self.replies.push_back(Expect::Own(Own::Settings));
         Some(Progress::Stop(Step::AwaitReplies))
     }
@@ -163,6 +169,24 @@ impl Core {
             let report = notice_report(notice);
             self.answer(|out| report.write(out));
         }
+    }
+
+    /// A text as it is judged. Where nothing is guarded it may be in another encoding than UTF-8, if the client has said so: all
+    /// that matters to its reading is ASCII, and what is sent are its own bytes. Settings are kept as text, so that a statement
+    /// about them must be readable.
+    fn as_text<'b>(&self, bytes: &'b [u8]) -> Result<Cow<'b, str>, BodyError> {
+        let error = match std::str::from_utf8(bytes) {
+            Ok(text) => return Ok(Cow::Borrowed(text)),
+            Err(_) => BodyError::Encoding,
+        };
+        let is_unguarded = !self.judge.policy.is_guarded() && !self.judge.policy.is_read_only();
+        let encoding = self.told.get("client_encoding").unwrap_or("UTF8");
+        if !is_unguarded || encoding == "UTF8" || reads_texts_otherwise("client_encoding", encoding) {
+            return Err(error);
+        }
+        let text = String::from_utf8_lossy(bytes);
+        let sets = |facts: &Facts| facts.effects.iter().any(|e| matches!(e, Effect::Set { .. } | Effect::SetUnknown));
+        if classify(&text).statements.iter().any(sets) { Err(error) } else { Ok(text) }
     }
 
     /// Answers a RESET without the server, which takes none of the session's settings any more: a role that was dropped, say.
@@ -181,8 +205,8 @@ impl Core {
     }
 
     /// Puts a Query message on its way.
-    pub(super) fn send_query(&mut self, sql: &str, link: &mut Link) {
-        put_query(sql.as_bytes(), &mut link.outbox);
+    pub(super) fn send_query(&mut self, sql: &[u8], link: &mut Link) {
+        put_query(sql, &mut link.outbox);
         // A simple query takes the unnamed statement's place.
         link.prepared.unnamed = None;
         link.in_sync = false;

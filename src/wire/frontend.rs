@@ -123,8 +123,13 @@ pub fn read_function_call(body: &[u8]) -> Result<u32, BodyError> {
 
 /// Reads the text off the body of a Query message.
 pub fn read_query(body: &[u8]) -> Result<&str, BodyError> {
+    std::str::from_utf8(read_query_bytes(body)?).map_err(|_| BodyError::Encoding)
+}
+
+/// The same in whatever encoding it is.
+pub fn read_query_bytes(body: &[u8]) -> Result<&[u8], BodyError> {
     let mut reader = Reader::new(body);
-    let sql = reader.str()?;
+    let sql = reader.cstr()?;
     reader.finish()?;
     Ok(sql)
 }

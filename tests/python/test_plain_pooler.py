@@ -238,3 +238,17 @@ def test_a_named_portal_outlives_a_simple_query_in_its_block(single):
         assert w.errors(got) == [] and w.kinds(got).count("D") == 2
         wire.send(w.query("COMMIT"))
         wire.until()
+
+
+def test_texts_in_another_encoding(single):
+    """As they were sent, not as they were read."""
+    with connect(single) as conn, connect(single) as other:
+        conn.execute("SET client_encoding = 'LATIN1'")
+        for text in ("é", "ÿ \xa0 ¡", "it''s é"):
+            assert conn.pgconn.exec_(f"SELECT '{text}' AS ü".encode("latin1")).get_value(0, 0) == text.replace("''", "'").encode("latin1")
+        assert one(other, "SELECT 'é'") == "é"
+        refused = conn.pgconn.exec_("SET app.name = 'é'".encode("latin1"))
+        if not DIRECT:
+            assert refused.error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"22021"
+        other.pgconn.exec_(b"SET client_encoding = 'UTF8'")
+        assert other.pgconn.exec_("SELECT 'é'".encode("latin1")).error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"22021"
