@@ -121,6 +121,8 @@ pub(super) struct Core {
     passing: Passing,
     pub(super) intent: Intent,
     pub(super) statement_no: u64,
+    /// The process id that the client was told in BackendKeyData.
+    pub(super) pid: u32,
     /// Tells sessions apart.
     pub(super) serial: u64,
     /// Tables were made, changed or dropped in this transaction.
@@ -181,6 +183,7 @@ impl Core {
             passing: Passing::Nothing,
             intent: Intent::NotAsked,
             statement_no: 0,
+            pid: 0,
             serial: next_serial(),
             has_changed_schema: false,
             temporary_changes: 0,

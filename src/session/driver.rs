@@ -56,8 +56,10 @@ pub async fn run(session: Session) {
     let Session { server, client, registered, target, context, judge, generation, initial, told, reason } = session;
     target.metrics.session_opened();
     let statements = Arc::clone(&target.statements);
+    let mut core = Core::new(judge, context, statements, initial, told, reason);
+    core.pid = registered.control.pid;
     let mut driver = Driver {
-        core: Core::new(judge, context, statements, initial, told, reason),
+        core,
         limits: Limits::new(Instant::now()),
         input: BytesMut::new(),
         lease: None,

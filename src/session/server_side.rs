@@ -172,7 +172,7 @@ impl Core {
                 Ok(())
             }
             b'A' => {
-                self.out.extend_from_slice(message);
+                self.pass_notification(message, link);
                 Ok(())
             }
             b'E' => self.take_error(message, link),
@@ -197,6 +197,18 @@ impl Core {
                 self.take_piece(header.tag, message, link)
             }
             _ => Err(self.unexpected(header.tag)),
+        }
+    }
+
+    /// NotificationResponse. A client knows its own notifications by its process id, which is another one upstream.
+    fn pass_notification(&mut self, message: &[u8], link: &Link) {
+        match message[HEADER..].split_first_chunk() {
+            Some((pid, rest)) if u32::from_be_bytes(*pid) == link.pid => {
+                self.out.extend_from_slice(&message[..HEADER]);
+                self.out.extend_from_slice(&self.pid.to_be_bytes());
+                self.out.extend_from_slice(rest);
+            }
+            _ => self.out.extend_from_slice(message),
         }
     }
 

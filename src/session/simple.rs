@@ -10,12 +10,12 @@ use super::run::Run;
 use super::stepwise::Stepwise;
 use crate::guard::{Judged, Route, notice_report};
 use crate::policy::{Notice, Permit, reads_texts_otherwise, sqlstate};
-use crate::sql::{Effect, Facts, classify};
 use crate::sql::functions::of_function_call;
+use crate::sql::{Effect, Facts, classify};
 use crate::upstream::Link;
 use crate::wire::{
-    BodyError, Report, TransactionState, put_command_complete, put_empty_query, put_function_call, put_query, put_ready,
-    read_function_call, read_query_bytes,
+    BodyError, Report, TransactionState, put_command_complete, put_empty_query, put_function_call, put_query,
+    put_ready, read_function_call, read_query_bytes,
 };
 
 impl Core {
@@ -61,9 +61,7 @@ impl Core {
                 self.answer_ready();
                 Progress::Consumed
             }
-            Route::Whole(permit) => {
-                self.send_whole(&judged, permit, link, |core, link| core.send_query(bytes, link))
-            }
+            Route::Whole(permit) => self.send_whole(&judged, permit, link, |core, link| core.send_query(bytes, link)),
             // Its statements would be sent as they were read.
             Route::Stepwise(_) | Route::SingleStatement(_) if text.as_bytes() != bytes => {
                 self.refuse_query(&body_report(BodyError::Encoding), link)

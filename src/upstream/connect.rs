@@ -139,7 +139,7 @@ impl Endpoint {
             let now = Instant::now();
             Ok(Connection {
                 stream,
-                link: Link::new(logged_in.parameters),
+                link: Link { pid: logged_in.pid, ..Link::new(logged_in.parameters) },
                 cancel: Arc::new(cancel),
                 opened: now,
                 idle_since: now,

@@ -252,3 +252,12 @@ def test_texts_in_another_encoding(single):
             assert refused.error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"22021"
         other.pgconn.exec_(b"SET client_encoding = 'UTF8'")
         assert other.pgconn.exec_("SELECT 'é'".encode("latin1")).error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"22021"
+
+
+def test_a_session_knows_its_own_notifications(pair):
+    with connect(pair) as first, connect(pair) as second:
+        first.execute("LISTEN told")
+        first.execute("NOTIFY told, 'mine'")
+        second.execute("NOTIFY told, 'theirs'")
+        got = {n.payload: n.pid for n in first.notifies(timeout=10, stop_after=2)}
+        assert got["mine"] == first.info.backend_pid != got["theirs"]
