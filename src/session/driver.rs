@@ -183,6 +183,7 @@ impl Driver {
         let started = Instant::now();
         let pool = Arc::clone(&self.target.pool);
         let mut checkout = pin!(pool.checkout());
+        self.registered.control.begin_wait();
         let checked_out = loop {
             if !self.core.out.is_empty()
                 && !self.is_client_gone
@@ -193,8 +194,11 @@ impl Driver {
             let may_read = self.input.len() < READ_AHEAD && !self.is_client_gone;
             tokio::select! {
                 biased;
-                checked_out = &mut checkout => break checked_out,
+                checked_out = &mut checkout => break Some(checked_out),
                 () = self.registered.control.wake.notified() => {
+                    if self.registered.control.is_wait_cancelled() {
+                        break None;
+                    }
                     if let Some(why) = self.control() {
                         return Err(why);
                     }
@@ -208,15 +212,20 @@ impl Driver {
             }
         };
         self.target.metrics.checkout_wait(started.elapsed());
-        match checked_out {
-            Ok(mut lease) => {
+        let is_cancelled = self.registered.control.end_wait();
+        match checked_out.filter(|_| !is_cancelled) {
+            None => {
+                self.core.refusal = Some(cancelled_while_waiting());
+                Ok(())
+            }
+            Some(Ok(mut lease)) => {
                 let connection = lease.connection();
                 self.registered.control.cancel.attach(&connection.cancel);
                 self.core.state.mark_boundary(&connection.link);
                 self.lease = Some(lease);
                 Ok(())
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 // The message at hand is refused with this.
                 self.core.refusal = Some(self.checkout_report(&error));
                 Ok(())
@@ -404,4 +413,9 @@ impl Driver {
         self.report();
         self.target.metrics.session_closed();
     }
+}
+
+fn cancelled_while_waiting() -> Report {
+    Report::error(sqlstate::QUERY_CANCELED, "canceling statement due to user request")
+        .detail("It was still waiting for a connection to the server; nothing of it was run.")
 }

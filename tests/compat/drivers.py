@@ -187,7 +187,7 @@ class Sqlalchemy(PythonSuite):
     """SQLAlchemy: its PostgreSQL dialect, and the suite that every dialect has to pass."""
 
     package = "sqlalchemy"
-    folders = ["test", "setup.cfg", "pyproject.toml"]
+    folders = ["test", "lib/sqlalchemy/testing/plugin", "setup.cfg", "pyproject.toml"]
     arguments = ["test/dialect/postgresql", "test/dialect/test_suite.py"]
     databases = ["test"]
     # README.unittests.rst of the package.

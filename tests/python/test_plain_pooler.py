@@ -3,6 +3,7 @@
 With one connection for all, each session meets what the one before it has left there; tests/compat runs the suites themselves.
 """
 
+import concurrent.futures
 import subprocess
 
 import psycopg
@@ -11,6 +12,7 @@ import pytest
 from support import wire as w
 from support.cluster import SUPERUSER_PASSWORD, program
 from support.compat import plain_pooler
+from support.ports import wait_until
 from support.proxy import DIRECT, Direct
 
 DATABASE = "plain_pooler"
@@ -261,3 +263,14 @@ def test_a_session_knows_its_own_notifications(pair):
         second.execute("NOTIFY told, 'theirs'")
         got = {n.payload: n.pid for n in first.notifies(timeout=10, stop_after=2)}
         assert got["mine"] == first.info.backend_pid != got["theirs"]
+
+
+def test_a_statement_that_waits_for_a_connection_can_be_cancelled(single):
+    with connect(single) as first, connect(single) as second, concurrent.futures.ThreadPoolExecutor(1) as thread:
+        first.execute("BEGIN")
+        waiting = thread.submit(second.execute, "SELECT pg_sleep(30)")
+        # However early or late the statement comes to the proxy.
+        wait_until(lambda: second.cancel_safe() or waiting.done(), "the statement is cancelled", 20, 0.1)
+        assert isinstance(waiting.exception(), psycopg.errors.QueryCanceled)
+        first.execute("COMMIT")
+        assert one(second, "SELECT 1") == 1
