@@ -12,7 +12,7 @@ use super::LocalAction;
 use crate::audit::StatementRecord;
 use crate::config::{AuditScope, Policy};
 use crate::policy::{Confirmation, Denial, Permit, SessionView, Verdict, decide};
-use crate::sql::{Class, Effect, Facts, Kind, Script, classify};
+use crate::sql::{Class, Effect, Facts, Kind, Script, SettingValue, classify};
 use crate::upstream::{Settings, SharedCatalog};
 
 /// Texts longer than this are judged each time: they are rarely sent twice.
@@ -249,11 +249,12 @@ fn route(verdict: Verdict, steps: &[Step], script: &Script, limits_bytes: bool) 
     }
     let limits_reads = limits_bytes || permit.guards.max_rows_returned.is_some();
     let is_one = steps.len() == 1;
-    let resets = |facts: &Facts| facts.effects.iter().any(|e| matches!(e, Effect::ResetAll | Effect::DiscardAll));
+    let resets = |facts: &Facts| facts.effects.iter().any(is_reset);
     let is_change = |facts: &Facts| facts.class != Class::Read;
     let stepwise = steps.iter().any(|s| s.max_rows_written.is_some())
         || (!is_one && steps.iter().any(|s| s.local.is_some()))
-        // A reset takes away what the policy forces, so it is set again before the next statement.
+        // A reset takes away what the policy forces and what the client asked for when it connected, so that is set again before
+        // the next statement.
         || (!is_one && script.statements.iter().any(resets))
         // A read that runs over its limit ends the text: what follows it must not have run.
         || (!is_one && limits_reads && script.statements.iter().any(is_change));
@@ -268,6 +269,13 @@ fn changes_rows(facts: &Facts) -> bool {
                 facts.kind,
                 Kind::Select | Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge | Kind::CopyFrom
             )
+}
+
+fn is_reset(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::ResetAll | Effect::DiscardAll | Effect::Reset(_) | Effect::Set { value: SettingValue::Default, .. }
+    )
 }
 
 fn ends_or_begins(effect: &Effect) -> bool {

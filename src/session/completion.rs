@@ -135,6 +135,11 @@ impl Core {
             // What is made without a schema may be temporary without saying so.
             self.state.doubt.pins();
         }
+        self.has_changed_schema |= changes_schema(tag);
+        if self.has_changed_schema {
+            // What others prepare from now on is parsed anew: the cached plan of a text may have another result type.
+            self.statements.forget();
+        }
         run.rows += tag_rows(tag).unwrap_or(0);
     }
 
@@ -189,6 +194,9 @@ impl Core {
             Some(Expect::Execute(_)) => {
                 self.pass_reply(message);
                 if let Some(Expect::Execute(mut run)) = self.replies.pop_front() {
+                    if tag == b's' {
+                        self.state.suspended(run.effects(), run.step().is_some_and(|step| step.leaves_state));
+                    }
                     if let Some(portal) = self.portals.get_mut(&run.portal) {
                         portal.returned = run.returned;
                     }
@@ -213,4 +221,11 @@ impl Core {
             self.records.push(run.result(&self.context));
         }
     }
+}
+
+/// Whether a statement with this command tag may give a prepared text another result type, or another meaning.
+fn changes_schema(tag: &[u8]) -> bool {
+    [&b"ALTER"[..], b"DROP", b"CREATE VIEW", b"CREATE FUNCTION", b"CREATE OPERATOR", b"CREATE CAST", b"DO", b"CALL"]
+        .iter()
+        .any(|words| tag.starts_with(words))
 }

@@ -78,6 +78,8 @@ pub(super) struct Core {
     pub(super) replies: VecDeque<Expect>,
     /// ParameterStatus as the client knows it.
     pub(super) told: Parameters,
+    /// Those that were told at the start and follow from the session's own initial settings.
+    pub(super) greeting: Parameters,
     /// The reason given with `SET pgbelay.reason`.
     pub(super) reason: Option<Arc<str>>,
     /// The text at hand was confirmed.
@@ -101,6 +103,8 @@ pub(super) struct Core {
     /// A statement that takes away what the policy forces, or every prepared statement, was sent in this batch: nothing may
     /// follow it before Sync.
     pub(super) has_reset: bool,
+    /// The transaction has changed what prepared texts mean; others see that once it has ended.
+    pub(super) has_changed_schema: bool,
     /// The connection has something that must not be used again: it is closed instead of returned.
     pub(super) retire_lease: bool,
     /// Bytes of the proxy's own answers that wait for their turn.
@@ -131,6 +135,7 @@ impl Core {
         told: Parameters,
         reason: Option<Arc<str>>,
     ) -> Self {
+        let greeting = told.only(|name| initial.get(&name.to_lowercase()).is_some());
         Self {
             context,
             statements,
@@ -145,6 +150,7 @@ impl Core {
             state: SessionState::new(judge.forced.clone(), initial),
             judge,
             replies: VecDeque::new(),
+            greeting,
             told,
             reason,
             confirmed: None,
@@ -157,6 +163,7 @@ impl Core {
             is_batch_opaque: false,
             counting: Counting::default(),
             has_reset: false,
+            has_changed_schema: false,
             retire_lease: false,
             queued: 0,
             cut_off: vec![],
@@ -374,7 +381,7 @@ impl Core {
             && !self.is_copying_in
             && matches!(self.passing, Passing::Nothing)
             && !self.is_server_busy();
-        if is_quiet && let Some(question) = self.state.doubt.question() {
+        if is_quiet && let Some(question) = self.state.doubt.question(&self.state.wanted) {
             self.send_own(&question, Own::Doubt, link);
         }
     }

@@ -71,20 +71,23 @@ impl Doubt {
         self.asked.is_some() || self.all_settings || self.pins || !self.settings.is_empty()
     }
 
-    /// The query to send, if there is anything to ask: rows of kind, name, value.
-    pub(super) fn question(&mut self) -> Option<String> {
+    /// The query to send, if there is anything to ask: rows of kind, name, value. `wanted` is what the session is known to have set.
+    pub(super) fn question(&mut self, wanted: &Settings) -> Option<String> {
         if self.asked.is_some() || !self.is_open() {
             return None;
         }
         let mut parts = vec![];
         if self.all_settings {
+            // What belongs to one transaction, and the seed of random numbers, cannot be set again.
             parts.push(
-                "SELECT 's', name, setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"
+                "SELECT 's', pg_catalog.lower(name), setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session' \
+                 AND name OPERATOR(pg_catalog.<>) ALL (ARRAY['transaction_isolation', 'transaction_read_only', \
+                 'transaction_deferrable', 'seed'])"
                     .to_owned(),
             );
-            for name in ["role", "session_authorization"] {
-                self.settings.insert(name.to_owned());
-            }
+            // Custom settings stand in no list, so each is asked for by its name.
+            let custom = wanted.iter().map(|(name, _)| name).filter(|name| name.contains('.'));
+            self.settings.extend(["role", "session_authorization"].into_iter().chain(custom).map(str::to_owned));
         }
         for name in &self.settings {
             let mut literal = String::new();
@@ -142,6 +145,7 @@ impl SessionState {
                 "session_authorization" => self.wanted.get(name).is_some(),
                 _ => true,
             };
+            self.has_unseen_settings = true;
             let settings: Settings = asked.settings.into_iter().filter(|(n, v)| known(n, v)).collect();
             link.applied = Applied::Known(settings.clone());
             self.wanted = self.initial().overlaid(&settings);

@@ -262,9 +262,10 @@ impl Driver {
     fn release(&mut self) {
         let is_retired = std::mem::take(&mut self.core.retire_lease);
         let may_reuse = self.registered.control.cancel.detach() && !is_retired;
-        if let Some(lease) = self.lease.take()
+        if let Some(mut lease) = self.lease.take()
             && may_reuse
         {
+            self.core.state.give_back(&mut lease.connection().link);
             lease.give_back();
         }
     }

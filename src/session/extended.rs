@@ -28,7 +28,7 @@ const MAX_PORTALS: usize = 10_000;
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
     judged: Arc<Judged>,
-    statement: Arc<Statement>,
+    pub(super) statement: Arc<Statement>,
 }
 
 /// A portal: a statement with its parameters.
@@ -49,10 +49,13 @@ impl Core {
             Err(error) => return self.refuse_extended(&body_report(error), link),
         };
         if !parse.name.is_empty() && self.prepared.contains_key(parse.name) {
-            let report = Report::error(
-                sqlstate::DUPLICATE_STATEMENT,
-                format!("prepared statement \"{}\" already exists", parse.name),
-            );
+            let report = match self.state.transaction {
+                TransactionState::Failed => failed_transaction(),
+                TransactionState::Idle | TransactionState::InBlock => Report::error(
+                    sqlstate::DUPLICATE_STATEMENT,
+                    format!("prepared statement \"{}\" already exists", parse.name),
+                ),
+            };
             return self.refuse_extended(&report, link);
         }
         if self.prepared.len() >= MAX_PREPARED {
@@ -65,7 +68,10 @@ impl Core {
         if let Some(refused) = self.refuse_unless_permitted(&judged) {
             return self.refuse_extended(&refused, link);
         }
-        let statement = self.statements.intern(parse.sql, parse.types);
+        let statement = match self.state.reading() {
+            Some(reading) => self.statements.intern(parse.sql, parse.types, reading),
+            None => Statement::private(parse.sql, parse.types),
+        };
         let prepared = Prepared { judged: Arc::clone(&judged), statement: Arc::clone(&statement) };
         let is_known = !parse.name.is_empty() && statement.is_valid();
         if judged.local().is_some()

@@ -5,7 +5,7 @@ use super::replies::{Expect, Own};
 use super::server_side::Broken;
 use crate::policy::sqlstate;
 use crate::upstream::{Applied, Link, Statement};
-use crate::wire::{HEADER, Report, error_field, put_shifted_error};
+use crate::wire::{HEADER, Report, error_field, put_renamed_error, put_shifted_error};
 
 impl Core {
     pub(super) fn take_error(&mut self, message: &[u8], link: &mut Link) -> Result<(), Broken> {
@@ -94,7 +94,11 @@ impl Core {
                 self.prepared.remove(name);
                 self.pass_reply(message);
             }
-            Expect::Bind | Expect::Describe | Expect::Close => self.pass_reply(message),
+            Expect::Bind => match self.own_name_in(body) {
+                Some((own, name)) if !self.is_muted => put_renamed_error(body, &own, &name, &mut self.out),
+                _ => self.pass_reply(message),
+            },
+            Expect::Describe | Expect::Close => self.pass_reply(message),
             // An error at Sync: a deferred constraint failed at the commit.
             Expect::Sync => {
                 self.out.extend_from_slice(message);
@@ -106,6 +110,15 @@ impl Core {
             self.skip_to_sync(link);
         }
         Ok(())
+    }
+
+    /// The proxy's own name of a prepared statement that an error tells, and what the client calls it.
+    fn own_name_in(&self, body: &[u8]) -> Option<(String, String)> {
+        let message = error_field(body, b'M')?;
+        self.prepared.iter().find_map(|(name, prepared)| {
+            let own = format!("\"{}\"", prepared.statement.name);
+            message.contains(&own).then(|| (own, format!("\"{name}\"")))
+        })
     }
 
     /// The server skips everything up to the next Sync, so nothing before it will be answered.

@@ -324,6 +324,9 @@ impl Core {
             }
         }
         if now == TransactionState::Idle {
+            if std::mem::take(&mut self.has_changed_schema) {
+                self.statements.forget();
+            }
             // Portals end with their transaction; those of batches behind it have just begun.
             let answered = self.syncs.1;
             self.portals.retain(|_, portal| portal.batch >= answered);
@@ -336,6 +339,11 @@ impl Core {
     /// Tells the client the parameters that differ from what it was told.
     pub(super) fn tell_parameters(&mut self, link: &Link) {
         for (name, value) in link.parameters.iter() {
+            // After a RESET the server has its own default until the session's is set again.
+            let value = match self.greeting.get(name) {
+                Some(initial) if self.state.is_reset(name, link) => initial,
+                _ => value,
+            };
             if self.told.set(name, value) {
                 put_parameter_status(name, value, &mut self.out);
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::doubt::Doubt;
 use crate::sql::{Effect, Scope, SettingValue};
-use crate::upstream::{Applied, Link, Settings, difference};
+use crate::upstream::{Applied, Link, PARTIAL, Settings, difference, is_read_at_parse};
 use crate::wire::TransactionState;
 
 /// Settings and transaction of a session, kept as the server keeps them: a ROLLBACK undoes a SET.
@@ -28,6 +28,12 @@ pub(super) struct SessionState {
     savepoints: Vec<(String, Settings, Applied)>,
     /// An error came since the last boundary: an implicit transaction was undone.
     pub(super) has_failed: bool,
+    /// Code that was not read may have set custom settings (`app.tenant`), which the server lists nowhere.
+    pub(super) has_unseen_settings: bool,
+    /// The transaction has a setting of its own (SET LOCAL) that decides what a text means.
+    reads_locally: bool,
+    /// What `wanted` was when the second was taken from it.
+    reading: (Settings, Settings),
 }
 
 impl SessionState {
@@ -43,6 +49,9 @@ impl SessionState {
             boundary: None,
             savepoints: vec![],
             has_failed: false,
+            has_unseen_settings: false,
+            reads_locally: false,
+            reading: Default::default(),
         }
     }
 
@@ -72,6 +81,7 @@ impl SessionState {
     pub(super) fn ready(&mut self, now: TransactionState, link: &mut Link) {
         self.transaction = now;
         if now == TransactionState::Idle {
+            self.reads_locally = false;
             if self.has_failed {
                 self.roll_back(link);
             }
@@ -95,8 +105,29 @@ impl SessionState {
         }
     }
 
+    /// A statement gave a part of its rows: its functions were called for them, or not yet.
+    pub(super) fn suspended(&mut self, effects: &[Effect], leaves_state: bool) {
+        for effect in effects {
+            match effect {
+                Effect::Set { name, .. } => self.doubt.setting(name),
+                _ => self.doubt.everything(),
+            }
+        }
+        if leaves_state {
+            self.doubt.everything();
+        }
+    }
+
+    /// What was set on the connection may be more than is known, so it is reset before another session has it.
+    pub(super) fn give_back(&mut self, link: &mut Link) {
+        if std::mem::take(&mut self.has_unseen_settings) {
+            link.applied = Applied::Unknown;
+        }
+    }
+
     /// The connection is lost or given up: nothing set upstream matters any more.
     pub(super) fn forget_boundary(&mut self) {
+        self.has_unseen_settings = false;
         if let Some((wanted, _)) = self.boundary.take()
             && self.transaction != TransactionState::Idle
         {
@@ -107,11 +138,10 @@ impl SessionState {
         self.has_failed = false;
     }
 
-    /// Something that cannot move has been made. Inside a block it may be gone with the block: the server is asked at its end.
+    /// Something that cannot move has been made. It may be gone at the end of the transaction, implicit or not: a rollback, ON
+    /// COMMIT DROP. So the server is asked then.
     fn pin(&mut self, pin: Pin) {
-        if self.transaction != TransactionState::Idle {
-            self.doubt.pins();
-        }
+        self.doubt.pins();
         self.pins.add(pin);
     }
 
@@ -124,8 +154,13 @@ impl SessionState {
 
     fn apply(&mut self, effect: &Effect, link: &mut Link) {
         match effect {
-            Effect::Set { scope: Scope::Transaction, .. } => {}
-            Effect::Set { name, value: SettingValue::Text(value), .. } => self.set(name, value, link),
+            Effect::Set { scope: Scope::Transaction, name, .. } => self.reads_locally |= is_read_at_parse(name),
+            Effect::Set { name, value: SettingValue::Text(value), .. } => {
+                self.set(name, value, link);
+                if name == PARTIAL {
+                    self.doubt.setting(name);
+                }
+            }
             Effect::Set { name, value: SettingValue::Default, .. } | Effect::Reset(name) => self.reset(name, link),
             Effect::Set { name, value: SettingValue::Unknown, .. } => self.doubt.setting(name),
             Effect::SetUnknown => self.doubt.everything(),
@@ -224,6 +259,26 @@ impl SessionState {
         }
     }
 
+    /// The settings that decide what a text means when it is parsed now; `None` where that is this session's own matter: a
+    /// temporary table hides another, a setting holds for this transaction or is not known.
+    pub(super) fn reading(&mut self) -> Option<&Settings> {
+        if self.reads_locally || self.doubt.is_open() || self.pins.has_temporary() {
+            return None;
+        }
+        if !self.reading.0.same(&self.wanted) {
+            self.reading = (self.wanted.clone(), self.wanted.read_at_parse());
+        }
+        Some(&self.reading.1)
+    }
+
+    /// Whether the session has its initial value of a parameter back, which the connection does not have yet.
+    pub(super) fn is_reset(&self, parameter: &str, link: &Link) -> bool {
+        let name = parameter.to_lowercase();
+        let Applied::Known(applied) = &link.applied else { return false };
+        let wanted = self.wanted.get(&name);
+        wanted.is_some() && wanted == self.initial.get(&name) && applied.get(&name) != wanted
+    }
+
     pub(super) fn initial(&self) -> Settings {
         self.initial.clone()
     }
@@ -316,6 +371,10 @@ impl Pins {
             Pin::SqlPrepare(String::new()),
         ];
         self.0.extend(unnamed.into_iter().find(|pin| pin.as_str() == kind));
+    }
+
+    fn has_temporary(&self) -> bool {
+        self.0.contains(&Pin::TemporaryObject)
     }
 
     /// Whether statements were prepared in SQL.

@@ -147,7 +147,8 @@ fn unknown_database(error: &LookupError) -> Report {
 
 /// The settings a session begins with: the policy's, and those of the start-up message as far as the policy lets them be set.
 fn initial_settings(judge: &Judge, options: &StartupOptions, out: &mut BytesMut) -> Result<Settings, Report> {
-    let mut settings = judge.forced.clone();
+    // A client that gives no name has none; the proxy's connections have the proxy's.
+    let mut settings = judge.forced.with("application_name", "");
     for (name, value) in &options.settings {
         let mut sql = "SET ".to_owned();
         push_setting_name(name, &mut sql);

@@ -50,7 +50,16 @@ impl Settings {
         self.0.is_empty()
     }
 
-    fn same(&self, other: &Self) -> bool {
+    /// Those that decide what a text means; see [`is_read_at_parse`].
+    pub fn read_at_parse(&self) -> Self {
+        self.iter()
+            .filter(|(name, _)| is_read_at_parse(name))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    /// Whether they are equal; quickly when one is a copy of the other.
+    pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
     }
 }
@@ -70,6 +79,33 @@ pub enum Applied {
     Unknown,
 }
 
+/// Settings that decide what a text means once the server has parsed it: names are looked up and constants are read then.
+/// (`SELECT '01/02/2026'::date` keeps the date of the DateStyle it was parsed under.)
+const READ_AT_PARSE: [&str; 13] = [
+    "array_nulls",
+    "backslash_quote",
+    "client_encoding",
+    "datestyle",
+    "default_text_search_config",
+    "extra_float_digits",
+    "intervalstyle",
+    "lc_monetary",
+    "search_path",
+    "standard_conforming_strings",
+    "timezone",
+    "transform_null_equals",
+    "xmloption",
+];
+
+/// Whether a text that was parsed under another value of this setting may mean something else.
+pub fn is_read_at_parse(name: &str) -> bool {
+    READ_AT_PARSE.contains(&name)
+}
+
+/// The setting whose new value may be only a part of what it holds: `SET DateStyle = 'SQL'` keeps the order of day and month
+/// (Postgres documentation, "DateStyle").
+pub const PARTIAL: &str = "datestyle";
+
 /// The statements that make a connection with `have` into one with `want`; `None` when nothing differs.
 ///
 /// The order matters: the role is set last, since it may take away the right to set the rest.
@@ -84,7 +120,11 @@ pub fn difference(have: &Applied, want: &Settings) -> Option<String> {
             &empty
         }
     };
-    for (name, _) in have.iter().filter(|(name, _)| want.get(name).is_none()) {
+    let is_rest = |name: &str, value: &str| match want.get(name) {
+        None => true,
+        Some(wanted) => name == PARTIAL && wanted != value,
+    };
+    for (name, _) in have.iter().filter(|&(name, value)| is_rest(name, value)) {
         match name {
             "session_authorization" => sql.push_str("RESET SESSION AUTHORIZATION;"),
             "role" => sql.push_str("RESET ROLE;"),
@@ -167,6 +207,15 @@ mod tests {
             difference(&have, &want).unwrap(),
             "RESET \"a\".\"b\";SELECT pg_catalog.set_config('timezone','it''s',false),\
              pg_catalog.set_config('work_mem', E'1\\\\',false),pg_catalog.set_config('role','r',false)"
+        );
+    }
+
+    #[test]
+    fn a_part_of_a_value_is_set_over_the_servers_default() {
+        let have = Applied::Known(settings(&[("datestyle", "German, DMY")]));
+        assert_eq!(
+            difference(&have, &settings(&[("datestyle", "ISO")])).unwrap(),
+            "RESET \"datestyle\";SELECT pg_catalog.set_config('datestyle','ISO',false)"
         );
     }
 

@@ -315,21 +315,28 @@ pub fn error_field(body: &[u8], wanted: u8) -> Option<String> {
 /// An ErrorResponse whose position (field `P`, in characters) is moved by `by`: a statement that was sent alone is a part of
 /// a longer text for the client.
 pub fn put_shifted_error(body: &[u8], by: usize, out: &mut BytesMut) {
-    let mut shifted = BytesMut::with_capacity(body.len() + 8);
+    put_changed_error(body, b'P', |value| Some((value.parse::<usize>().ok()? + by).to_string()), out);
+}
+
+/// An ErrorResponse whose primary message has another name of something in it.
+pub fn put_renamed_error(body: &[u8], from: &str, to: &str, out: &mut BytesMut) {
+    put_changed_error(body, b'M', |value| Some(value.replace(from, to)), out);
+}
+
+/// An ErrorResponse with one field changed, where `change` gives it another value.
+fn put_changed_error(body: &[u8], field: u8, change: impl Fn(&str) -> Option<String>, out: &mut BytesMut) {
+    let mut changed = BytesMut::with_capacity(body.len() + 8);
     let mut reader = Reader::new(body);
     while let Ok(code) = reader.u8() {
         let Ok(value) = reader.cstr() else { break };
-        shifted.put_u8(code);
-        let position = (code == b'P').then(|| std::str::from_utf8(value).ok()?.parse::<usize>().ok()).flatten();
-        match position {
-            Some(position) => shifted.put_slice((position + by).to_string().as_bytes()),
-            None => shifted.put_slice(value),
-        }
-        shifted.put_u8(0);
+        changed.put_u8(code);
+        let new = if code == field { std::str::from_utf8(value).ok().and_then(&change) } else { None };
+        changed.put_slice(new.as_deref().map_or(value, str::as_bytes));
+        changed.put_u8(0);
     }
-    shifted.put_u8(0);
-    put_header(b'E', shifted.len(), out);
-    out.put_slice(&shifted);
+    changed.put_u8(0);
+    put_header(b'E', changed.len(), out);
+    out.put_slice(&changed);
 }
 
 /// The row count at the end of a command tag (`INSERT 0 5`, `UPDATE 5`, `SELECT 5`, `COPY 5`), where it has one.

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 
 from .ports import free_port, wait_until
+from .wire import Wire
 
 SCHEMA = Path(__file__).resolve().parents[2] / "corpus" / "schema.sql"
 TEMPLATE = "tpl_app"
@@ -125,6 +126,12 @@ class Cluster:
         """A connection as the tables' owner, past the proxy."""
         kwargs.setdefault("autocommit", True)
         return psycopg.connect(host=self.host, port=self.port, user="app", password=APP_PASSWORD, dbname=dbname, **kwargs)
+
+    def wire(self, dbname):
+        """A raw connection as the tables' owner, past the proxy, logged in."""
+        wire = Wire(self.host, self.port)
+        wire.login({"user": "app", "database": dbname}, APP_PASSWORD)
+        return wire
 
     def create_database(self, name):
         """A copy of the template."""
