@@ -86,7 +86,7 @@ impl Core {
             }
             Some(
                 Expect::Parse { .. }
-                | Expect::Bind
+                | Expect::Bind { .. }
                 | Expect::Describe
                 | Expect::Close
                 | Expect::Sync

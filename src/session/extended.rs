@@ -27,6 +27,7 @@ const MAX_PORTALS: usize = 10_000;
 /// A prepared statement as the client named it.
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
+    name: Arc<str>,
     judged: Arc<Judged>,
     pub(super) statement: Arc<Statement>,
 }
@@ -72,7 +73,12 @@ impl Core {
             Some(reading) => self.statements.intern(parse.sql, parse.types, reading),
             None => Statement::private(parse.sql, parse.types),
         };
-        let prepared = Prepared { judged: Arc::clone(&judged), statement: Arc::clone(&statement) };
+        let prepared =
+            Prepared { name: parse.name.into(), judged: Arc::clone(&judged), statement: Arc::clone(&statement) };
+        if self.replies.is_empty() && self.state.transaction == TransactionState::Failed && !ends_block(&judged) {
+            // As the server says before it looks at the text, which it may not be asked about.
+            return self.refuse_extended(&failed_transaction(), link);
+        }
         let is_known = !parse.name.is_empty() && statement.is_valid();
         if judged.local().is_some()
             || judged.script.statements.is_empty()
@@ -88,14 +94,15 @@ impl Core {
             if parse.name.is_empty() {
                 put_parse("", parse.sql.as_bytes(), parse.types, &mut link.outbox);
                 link.prepared.unnamed = Some(statement.id);
-                self.expect_extended(Expect::Parse { statement: None, name: "".into() }, link);
+                let replaced = self.prepared.remove("");
+                self.expect_extended(Expect::Parse { statement: None, name: "".into(), replaced }, link);
             } else if link.prepared.has(&statement) {
                 self.answer_known_parse(parse.name);
             } else {
                 self.make_room(&statement, link);
                 put_parse(&statement.name, parse.sql.as_bytes(), parse.types, &mut link.outbox);
                 self.expect_extended(
-                    Expect::Parse { statement: Some(Arc::clone(&statement)), name: parse.name.into() },
+                    Expect::Parse { statement: Some(Arc::clone(&statement)), name: parse.name.into(), replaced: None },
                     link,
                 );
             }
@@ -140,7 +147,7 @@ impl Core {
             let name = self.ensure_prepared(bind.statement.is_empty(), &prepared.statement, link);
             put_bind_head(bind.portal, name, bind.rest.len(), &mut link.outbox);
             link.outbox.extend_from_slice(bind.rest);
-            self.expect_extended(Expect::Bind, link);
+            self.expect_extended(Expect::Bind { statement: Arc::clone(&prepared.name) }, link);
         }
         self.portals.insert(bind.portal.into(), Portal { prepared, parameters, returned: 0, batch: self.syncs.0 });
         Progress::Consumed
@@ -329,7 +336,7 @@ impl Core {
             return Ok(prepared.clone());
         }
         let judged = self.judge.judge(&prepared.judged.text, self.reason.as_deref());
-        let prepared = Prepared { judged: Arc::clone(&judged), statement: Arc::clone(&prepared.statement) };
+        let prepared = Prepared { judged: Arc::clone(&judged), ..prepared.clone() };
         match self.refuse_unless_permitted(&judged) {
             Some(report) => Err(report),
             None => {
@@ -406,6 +413,17 @@ impl Core {
             self.refuse_extended(&failed_transaction(), None)
         }
     }
+}
+
+/// Whether a failed transaction block takes it (Postgres's `IsTransactionExitStmt`).
+fn ends_block(judged: &Judged) -> bool {
+    let ends = |effect: &Effect| {
+        matches!(
+            effect,
+            Effect::Commit { .. } | Effect::Rollback { .. } | Effect::RollbackTo(_) | Effect::PrepareTransaction
+        )
+    };
+    judged.first().is_none_or(|facts| facts.effects.iter().any(ends))
 }
 
 fn cannot_be_read() -> Report {

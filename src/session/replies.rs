@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::extended::Prepared;
 use super::run::Run;
 use crate::upstream::Statement;
 use crate::wire::Report;
@@ -23,9 +24,14 @@ pub(super) enum Expect {
         statement: Option<Arc<Statement>>,
         /// The client's name for it.
         name: Box<str>,
+        /// What had this name before: it still has it when the server skips the Parse.
+        replaced: Option<Prepared>,
     },
     /// BindComplete.
-    Bind,
+    Bind {
+        /// The client's name of the statement, which an error may tell.
+        statement: Arc<str>,
+    },
     /// RowDescription or NoData, after a ParameterDescription for statements.
     Describe,
     /// Rows, then CommandComplete, PortalSuspended or EmptyQueryResponse.
@@ -112,7 +118,7 @@ impl Expect {
             },
             Expect::SingleStep(_)
             | Expect::Parse { .. }
-            | Expect::Bind
+            | Expect::Bind { .. }
             | Expect::Describe
             | Expect::Execute(_)
             | Expect::Close
@@ -127,7 +133,7 @@ impl Expect {
         match self {
             Expect::Query(run) | Expect::Step(run) | Expect::SingleStep(run) | Expect::Execute(run) => Some(run),
             Expect::Parse { .. }
-            | Expect::Bind
+            | Expect::Bind { .. }
             | Expect::Describe
             | Expect::Close
             | Expect::Sync

@@ -89,13 +89,15 @@ impl Core {
                     self.out.extend_from_slice(message);
                 }
             },
-            Expect::Parse { statement, name } => {
+            Expect::Parse { statement, name, .. } => {
                 forget(statement.as_deref(), link);
                 self.prepared.remove(name);
                 self.pass_reply(message);
             }
-            Expect::Bind => match self.own_name_in(body) {
-                Some((own, name)) if !self.is_muted => put_renamed_error(body, &own, &name, &mut self.out),
+            Expect::Bind { statement: name } => match self.prepared.get(&**name) {
+                Some(prepared) if !self.is_muted => {
+                    put_renamed_error(body, &prepared.statement.name, name, &mut self.out);
+                }
                 _ => self.pass_reply(message),
             },
             Expect::Describe | Expect::Close => self.pass_reply(message),
@@ -110,15 +112,6 @@ impl Core {
             self.skip_to_sync(link);
         }
         Ok(())
-    }
-
-    /// The proxy's own name of a prepared statement that an error tells, and what the client calls it.
-    fn own_name_in(&self, body: &[u8]) -> Option<(String, String)> {
-        let message = error_field(body, b'M')?;
-        self.prepared.iter().find_map(|(name, prepared)| {
-            let own = format!("\"{}\"", prepared.statement.name);
-            message.contains(&own).then(|| (own, format!("\"{name}\"")))
-        })
     }
 
     /// The server skips everything up to the next Sync, so nothing before it will be answered.
@@ -138,9 +131,12 @@ impl Core {
                     self.finish(&mut run);
                 }
                 // A statement that was to be parsed is not.
-                Expect::Parse { statement, name } => {
+                Expect::Parse { statement, name, replaced } => {
                     forget(statement.as_deref(), link);
-                    self.prepared.remove(&name);
+                    match replaced {
+                        Some(replaced) => self.prepared.insert(name, replaced),
+                        None => self.prepared.remove(&name),
+                    };
                 }
                 Expect::Own(Own::Parse(statement)) => forget(statement.as_deref(), link),
                 Expect::Known(name) => {
@@ -152,7 +148,7 @@ impl Core {
                 Expect::Query(_)
                 | Expect::Step(_)
                 | Expect::SingleStep(_)
-                | Expect::Bind
+                | Expect::Bind { .. }
                 | Expect::Describe
                 | Expect::Close
                 | Expect::Own(_) => {}

@@ -218,7 +218,9 @@ impl Core {
             return Ok(());
         }
         let ends = match (self.replies.front(), tag) {
-            (Some(Expect::Parse { .. }), b'1') | (Some(Expect::Bind), b'2') | (Some(Expect::Close), b'3') => true,
+            (Some(Expect::Parse { .. }), b'1') | (Some(Expect::Bind { .. }), b'2') | (Some(Expect::Close), b'3') => {
+                true
+            }
             (Some(Expect::Describe), b'T' | b'n') => true,
             (Some(Expect::Own(Own::Parse(_))), b'1') | (Some(Expect::Own(Own::Close)), b'3') => true,
             (Some(Expect::Describe), b't') => false,

@@ -95,6 +95,8 @@ impl SessionState {
             self.apply(effect, link);
         }
         match tag {
+            // Perhaps the last temporary object.
+            tag if tag.starts_with(b"DROP ") && self.pins.has_temporary() => self.doubt.pins(),
             b"COMMIT" | b"PREPARE TRANSACTION" => self.mark_boundary(link),
             // Also the answer to a COMMIT of a failed transaction. ROLLBACK TO has the same tag.
             b"ROLLBACK" if !effects.iter().any(|e| matches!(e, Effect::RollbackTo(_))) => {

@@ -28,6 +28,6 @@ def test_random_interleavings_answer_alike(sides, seed):
     proxy, cluster = sides
     world = World(seed, lambda: proxy.wire_login("app", "int", reason=None), lambda: cluster.wire(ALONE), POOL)
     try:
-        world.run(25)
+        world.run(60)
     finally:
         world.close()

@@ -11,7 +11,7 @@ from . import wire as w
 from .ports import wait_until
 
 SESSIONS = 20
-STEPS = 40
+STEPS = 12
 # Cleared by ReadyForQuery or by the question below: what keeps a session on its connection.
 HELD = """
 SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r')
@@ -71,7 +71,9 @@ def _setting(rng, me):
     name = rng.choice(NAMES)
     value = rng.choice(VALUES[name])
     text = rng.choice((
-        f"SET {name} = {value}", f"SET {name} TO {value}", f"SET SESSION {name} = {value}", f"SET LOCAL {name} = {value}",
+        f"SET {name} = {value}", f"SET {name} TO {value}", f"SET SESSION {name} = {value}",
+        # The default of a transaction's own setting is the server's, not the one of the start-up message.
+        SHOWN if (name, value) == ("application_name", "DEFAULT") else f"SET LOCAL {name} = {value}",
         f"RESET {name}", SHOWN if "." in name else f"SHOW {name}", SHOWN,
         f"SELECT set_config('{name}', {value if value.startswith(chr(39)) else repr(value)}, {rng.choice(('true', 'false'))})"
         if value != "DEFAULT" else SHOWN,
@@ -151,7 +153,7 @@ def _sequence(rng, me):
 
 
 STATEMENTS = ("SELECT $1::int * 2, app_tenant FROM iso_shown", "SELECT value FROM iso_shape WHERE session = $1",
-              "SELECT generate_series(1, $1::int)", "INSERT INTO iso_rows VALUES ($1, 1) RETURNING session", "SELECT 10 / NULLIF($1::int, 0)", "SHOW work_mem",
+              "SELECT generate_series(1, $1::int)", "INSERT INTO iso_rows VALUES ($1::int + 100, 1) RETURNING session", "SELECT 10 / NULLIF($1::int, 0)", "SHOW work_mem",
               "SELECT nothing", "SET app.tenant = 'extended'", "SELECT set_config('app.other', $1, false)")
 
 
@@ -185,7 +187,7 @@ def _copy(rng, me):
     into = w.query(f"COPY iso_rows FROM STDIN")
     rows = w.copy_data(f"{me}\t5\n".encode())
     data = rng.choice((
-        w.query(f"COPY (SELECT value FROM iso_rows WHERE session = {me}) TO STDOUT"),
+        w.query(f"COPY (SELECT value FROM iso_rows WHERE session = {me} ORDER BY 1) TO STDOUT"),
         into + rows + w.COPY_DONE, into + rows + w.message("f", b"changed my mind\0"), into + w.copy_data(b"not\ta\trow\n") + w.COPY_DONE,
     ))
     # A COPY that fails to start takes the messages behind it for stray ones, which the server ignores.
