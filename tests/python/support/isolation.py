@@ -292,9 +292,7 @@ class World:
                 self._differ(session, f"{name}: {problem!r}; direct: {sides.get('direct')}")
             session.told[name] += [_notification(m) for m in messages if m.kind == "A"]
             sides[name] = [_comparable(m) for m in messages if m.kind not in "AS"]
-        # In a failed block a statement that has to be prepared again is refused for the block before its parameters are looked at.
-        both_failed = session.status == "E" and all(side[0][0] == "E" and side[-1] == ("Z", b"E") for side in sides.values())
-        if sides["direct"] != sides["proxied"] and not both_failed:
+        if sides["direct"] != sides["proxied"] and not _is_refused_for_its_block(**sides):
             self._differ(session, _first_difference(sides["direct"], sides["proxied"]))
         if session.direct.parameters != session.proxied.parameters:
             both = session.direct.parameters.items() ^ session.proxied.parameters.items()
@@ -344,6 +342,14 @@ def _first_difference(direct, proxied):
     """Where two answers part."""
     at = next((i for i, (a, b) in enumerate(zip(direct, proxied)) if a != b), min(len(direct), len(proxied)))
     return f"answers differ at message {at}\n  direct:  {direct[at:at + 3]}\n  proxied: {proxied[at:at + 3]}"
+
+
+def _is_refused_for_its_block(direct, proxied):
+    """In a failed block a statement that has to be prepared again is refused for the block before its parameters are looked at."""
+    if len(direct) != len(proxied):
+        return False
+    parts = [(a, b) for a, b in zip(direct, proxied) if a != b]
+    return all(a[0] == b[0] == "E" and b[1]["C"] == "25P02" for a, b in parts)
 
 
 def _notification(message):
