@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -83,10 +83,22 @@ pub struct TargetRuntime {
     /// Its metrics.
     pub metrics: TierMetrics,
     limits: PoolLimits,
+    /// Connections that sessions keep for the sake of currval and lastval.
+    kept: Arc<AtomicU32>,
     catalog: Arc<SharedCatalog>,
     greetings: Mutex<LruCache<Settings, Parameters>>,
     /// What the log was last told of its reachability.
     logged: Mutex<Option<String>>,
+}
+
+/// See [`TargetRuntime::keep`].
+#[derive(Debug)]
+pub struct Kept(Arc<AtomicU32>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Why a configuration cannot be put to work.
@@ -306,6 +318,7 @@ impl TargetRuntime {
             statements: Arc::new(Statements::new(INTERNED_STATEMENTS)),
             target,
             limits,
+            kept: Arc::default(),
             catalog: empty_catalog(),
             greetings: Mutex::new(LruCache::new(GREETINGS)),
             logged: Mutex::new(Some(String::new())),
@@ -334,6 +347,15 @@ impl TargetRuntime {
             lease.give_back();
         }
         Ok(applied.map(|parameters| (settings.clone(), parameters)))
+    }
+
+    /// The right to keep a connection for the sake of currval and lastval: two thirds of the pool at most, so that the rest goes
+    /// round. `None` when there is no more.
+    pub fn keep(&self) -> Option<Kept> {
+        let most = self.limits.max * 2 / 3;
+        let taken =
+            self.kept.fetch_update(Ordering::AcqRel, Ordering::Acquire, |kept| (kept < most).then_some(kept + 1));
+        taken.ok().map(|_| Kept(Arc::clone(&self.kept)))
     }
 
     /// What a client is told when no connection became free (SQLSTATE 53300).

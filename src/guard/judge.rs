@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::LocalAction;
 use crate::audit::StatementRecord;
 use crate::config::{AuditScope, Policy};
 use crate::policy::{Confirmation, Denial, Permit, SessionView, Verdict, decide};
+use crate::sql::functions::{Category, category, is_built_in};
 use crate::sql::{Class, Effect, Facts, Kind, Script, SettingValue, classify};
 use crate::upstream::{Settings, SharedCatalog};
 
@@ -31,6 +32,8 @@ pub struct Judge {
     database: String,
     catalog: Arc<SharedCatalog>,
     cache: Mutex<LruCache<u64, Arc<Judged>>>,
+    /// Somebody has asked for currval or lastval between transactions.
+    keeps_sequences: AtomicBool,
     generation: AtomicU64,
 }
 
@@ -53,6 +56,10 @@ pub struct Judged {
     pub is_recorded: bool,
     /// Allowed by a confirmation, and so once.
     pub is_confirmed: bool,
+    /// It asks, or makes something that will ask, for currval or lastval.
+    pub reads_sequences: bool,
+    /// It may call nextval or setval, in a default or trigger, too.
+    pub moves_sequences: bool,
     reason_given: bool,
     generation: u64,
 }
@@ -138,8 +145,20 @@ impl Judge {
             database,
             catalog,
             cache: Mutex::new(LruCache::new(CACHED_JUDGEMENTS)),
+            keeps_sequences: AtomicBool::new(false),
             generation: AtomicU64::new(next_generation()),
         }
+    }
+
+    /// Somebody of this role asks for currval or lastval between transactions: its sessions keep their connections from now on
+    /// when they move sequences.
+    pub fn keep_sequences(&self) {
+        self.keeps_sequences.store(true, Ordering::Relaxed);
+    }
+
+    /// See [`Judge::keep_sequences`].
+    pub fn keeps_sequences(&self) -> bool {
+        self.keeps_sequences.load(Ordering::Relaxed)
     }
 
     /// The server's catalog has changed: everything is judged again.
@@ -217,6 +236,8 @@ impl Judge {
                     .iter()
                     .any(|f| !f.writes.is_empty() || !matches!(f.class, Class::Read | Class::Misc | Class::MiscSet)),
             },
+            reads_sequences: reads_sequences(text),
+            moves_sequences: script.statements.iter().any(moves_sequences),
             script,
             steps,
             record: OnceLock::new(),
@@ -276,6 +297,26 @@ fn is_reset(effect: &Effect) -> bool {
         effect,
         Effect::ResetAll | Effect::DiscardAll | Effect::Reset(_) | Effect::Set { value: SettingValue::Default, .. }
     )
+}
+
+/// Whether the functions are named anywhere in the text: what asks may be a default, a constraint or a function's body.
+fn reads_sequences(text: &str) -> bool {
+    let names = [&b"currval"[..], b"lastval"];
+    text.as_bytes().windows(7).any(|word| names.iter().any(|name| word.eq_ignore_ascii_case(name)))
+}
+
+fn moves_sequences(facts: &Facts) -> bool {
+    let is_known = |class| matches!(class, Class::Read | Class::Misc | Class::MiscSet);
+    !facts.writes.is_empty()
+        || !is_known(facts.class)
+        || matches!(
+            facts.kind,
+            Kind::Do | Kind::Call | Kind::Execute | Kind::UnparsedMaybeRead | Kind::UnparsedMaybeWrite
+        )
+        || facts.functions.iter().any(|call| {
+            let name = &call.name;
+            category(name.schema.as_deref(), &name.name) == Some(Category::Sequence) || !is_built_in(&name.name)
+        })
 }
 
 fn ends_or_begins(effect: &Effect) -> bool {

@@ -68,6 +68,7 @@ impl Core {
             return Arc::clone(judged);
         }
         let judged = self.judge.judge(text, self.reason.as_deref());
+        self.note_sequence_reader(&judged);
         if matches!(judged.route, Route::Confirm(_)) && self.confirm.take(text) {
             let judged = self.judge.judge_confirmed(text, self.reason.as_deref());
             self.confirmed = Some(Arc::clone(&judged));

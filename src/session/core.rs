@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, BytesMut};
 
@@ -122,6 +123,10 @@ pub(super) struct Core {
     passing: Passing,
     pub(super) intent: Intent,
     pub(super) statement_no: u64,
+    /// Tells sessions apart.
+    pub(super) serial: u64,
+    /// It has asked for currval or lastval.
+    pub(super) reads_sequences: bool,
     /// A message was looked at and has to be looked at again: the connection stays until it is done with.
     is_message_waiting: bool,
 }
@@ -176,6 +181,8 @@ impl Core {
             passing: Passing::Nothing,
             intent: Intent::NotAsked,
             statement_no: 0,
+            serial: next_serial(),
+            reads_sequences: false,
             is_message_waiting: false,
         }
     }
@@ -289,7 +296,7 @@ impl Core {
             b'C' => self.framed(header, input, |core, body| core.close(body, link)),
             b'S' => self.framed(header, input, |core, body| core.sync(body, link)),
             b'H' => self.framed(header, input, |core, body| core.flush(body, link)),
-            b'F' => self.framed(header, input, |core, _| core.function_call(link)),
+            b'F' => self.framed(header, input, |core, body| core.function_call(body, link)),
             // 'p': a password outside authentication.
             tag => Progress::Stop(self.fatal(Report::fatal(
                 sqlstate::PROTOCOL_VIOLATION,
@@ -443,6 +450,11 @@ pub(super) fn behind_opaque() -> Report {
     )
     .detail("How the server reads the next text is known only once the function has run.")
     .hint("Send Sync behind it.")
+}
+
+fn next_serial() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Most answers that may be outstanding.

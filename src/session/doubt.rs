@@ -110,7 +110,10 @@ impl Doubt {
     pub(super) fn learn(&mut self, row: &[u8]) {
         let Some(asked) = &mut self.asked else { return };
         match read_row(row).as_ref().map(|values| values.as_slice()) {
-            Some([kind, name, value]) if kind == "s" => asked.settings.push((name.clone(), value.clone())),
+            // The server spells some in capitals (DateStyle); everywhere here they are in lower case.
+            Some([kind, name, value]) if kind == "s" => {
+                asked.settings.push((name.to_ascii_lowercase(), value.clone()));
+            }
             Some([_, name, _]) => {
                 if let Some(pins) = &mut asked.pins {
                     pins.push(name.clone());

@@ -17,10 +17,11 @@ use super::core::{Core, Step};
 use super::limits::Limits;
 use super::lost::lost_report;
 use super::server_side::Broken;
+use super::state::Pin;
 use crate::audit::{Event, Record, SessionContext};
 use crate::config::OnAuditFailure;
 use crate::policy::sqlstate;
-use crate::server::{Server, TargetRuntime};
+use crate::server::{Kept, Server, TargetRuntime};
 use crate::stream::Stream;
 use crate::upstream::{CheckoutError, Lease, Parameters, Settings};
 use crate::wire::Report;
@@ -61,6 +62,7 @@ pub async fn run(session: Session) {
         input: BytesMut::new(),
         lease: None,
         is_client_gone: false,
+        kept: None,
         pinned: vec![],
         started: Instant::now(),
         server,
@@ -84,6 +86,8 @@ struct Driver {
     lease: Option<Lease>,
     /// The client closed its side: what it sent is still done, as Postgres does, but nobody reads the answers.
     is_client_gone: bool,
+    /// The right to keep the connection for the values of sequences.
+    kept: Option<Kept>,
     /// Pins as the metrics know them.
     pinned: Vec<&'static str>,
     started: Instant,
@@ -253,10 +257,23 @@ impl Driver {
 
     /// Returns the connection to the pool once nothing holds it.
     fn release_if_done(&mut self) {
+        self.keep_for_sequences();
         if self.lease.is_some() && self.core.may_release() {
             self.release();
         }
         self.watch_pins();
+    }
+
+    /// A connection that is kept for the values of sequences alone is kept only as far as the pool can spare it.
+    fn keep_for_sequences(&mut self) {
+        if !self.core.state.pins.has(&Pin::Sequence) {
+            self.kept = None;
+        } else if self.kept.is_none() {
+            self.kept = self.target.keep();
+            if self.kept.is_none() {
+                self.core.state.pins.remove(&Pin::Sequence);
+            }
+        }
     }
 
     fn release(&mut self) {

@@ -276,6 +276,7 @@ impl Core {
             self.make_read_only(link);
         }
         self.count_statement();
+        self.note_sequence_mover(&judged, link);
         if let Some(permit) = judged.permit() {
             self.tell_notices(&permit.notices);
         }

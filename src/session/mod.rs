@@ -16,6 +16,7 @@ mod local_answer;
 mod lost;
 mod replies;
 mod run;
+mod sequences;
 mod server_error;
 mod server_side;
 mod simple;

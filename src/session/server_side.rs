@@ -193,7 +193,7 @@ impl Core {
                 self.pass_reply(message);
                 Ok(())
             }
-            b'H' | b'W' | b'T' | b'D' | b'd' | b'c' | b't' | b'n' | b'1' | b'2' | b'3' => {
+            b'H' | b'W' | b'T' | b'D' | b'd' | b'c' | b't' | b'n' | b'1' | b'2' | b'3' | b'V' => {
                 self.take_piece(header.tag, message, link)
             }
             _ => Err(self.unexpected(header.tag)),
@@ -224,6 +224,8 @@ impl Core {
             (Some(Expect::Describe), b'T' | b'n') => true,
             (Some(Expect::Own(Own::Parse(_))), b'1') | (Some(Expect::Own(Own::Close)), b'3') => true,
             (Some(Expect::Describe), b't') => false,
+            // The answer to a FunctionCall; ReadyForQuery follows it.
+            (Some(Expect::Query(_)), b'V') => false,
             // As if it were a simple query: no answers to Parse, Bind and Describe.
             (Some(Expect::SingleStep(_)), b'1' | b'2' | b'n') => return Ok(()),
             (

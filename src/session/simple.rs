@@ -8,10 +8,14 @@ use super::replies::{Expect, Own};
 use super::run::Run;
 use super::stepwise::Stepwise;
 use crate::guard::{Judged, Route, notice_report};
-use crate::policy::{Notice, sqlstate};
+use crate::policy::{Notice, Permit, sqlstate};
 use crate::sql::Effect;
+use crate::sql::functions::of_function_call;
 use crate::upstream::Link;
-use crate::wire::{Report, TransactionState, put_command_complete, put_empty_query, put_query, put_ready, read_query};
+use crate::wire::{
+    Report, TransactionState, put_command_complete, put_empty_query, put_function_call, put_query, put_ready,
+    read_function_call, read_query,
+};
 
 impl Core {
     pub(super) fn query(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
@@ -52,21 +56,7 @@ impl Core {
                 Progress::Consumed
             }
             Route::Whole(permit) => {
-                let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
-                if let Some(wait) = self.apply_settings(link) {
-                    return wait;
-                }
-                let run = Run::new(Arc::clone(&judged), self.next_number(), self.reason.clone());
-                match self.require_intent(&run) {
-                    Ok(()) => {}
-                    Err(IntentGate::Ask(record)) => return Progress::Stop(Step::NeedIntent(record)),
-                    Err(IntentGate::Refuse(report)) => return self.refuse_query(&report, Some(link)),
-                }
-                self.count_statement();
-                self.tell_notices(&permit.notices);
-                self.send_query(&judged.text, link);
-                self.replies.push_back(Expect::Query(Box::new(run)));
-                Progress::Consumed
+                self.send_whole(&judged, permit, link, |core, link| core.send_query(&judged.text, link))
             }
             Route::Stepwise(_) | Route::SingleStatement(_) => {
                 let run = Run::new(Arc::clone(&judged), self.next_number(), self.reason.clone());
@@ -77,15 +67,60 @@ impl Core {
         }
     }
 
-    /// FunctionCall: the fast-path interface calls a function by OID, past every rule, so it is not offered.
-    pub(super) fn function_call(&mut self, link: Option<&mut Link>) -> Progress {
+    /// FunctionCall calls a function by number. Those for large objects are judged as the SELECT that would call them; no others
+    /// are let through, since what a number means is for the server to say.
+    pub(super) fn function_call(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
         if !self.replies.is_empty() {
             return self.await_replies(link);
         }
-        let report = Report::error(sqlstate::NOT_SUPPORTED, "the function call sub-protocol is not supported")
-            .detail("pgbelay inspects statements; a FunctionCall message names a function by number only.")
-            .hint("Call the function with SELECT instead. libpq's large object functions (lo_*) use this protocol.");
-        self.refuse_query(&report, link)
+        let function = match read_function_call(body) {
+            Ok(number) => of_function_call(number),
+            Err(error) => return self.refuse_query(&body_report(error), link),
+        };
+        if let Some(report) = self.refusal.take() {
+            return self.refuse_query(&report, link);
+        }
+        let Some(function) = function else { return self.refuse_query(&unknown_function(), link) };
+        let judged = self.judge_text(&format!("SELECT pg_catalog.{function}()"));
+        match &judged.route {
+            Route::Refuse(denial) | Route::Confirm(denial) => {
+                let report = self.denied(&judged, denial);
+                self.refuse_query(&report, link)
+            }
+            _ if self.state.is_orphaned => self.query_in_lost_block(&judged),
+            Route::Whole(permit) => self.send_whole(&judged, permit, link, |_, link| {
+                put_function_call(body, &mut link.outbox);
+                link.in_sync = false;
+            }),
+            Route::Stepwise(_) | Route::SingleStatement(_) => self.refuse_query(&unknown_function(), link),
+        }
+    }
+
+    /// Sends a message whose statements run as they are, once the connection has the session's settings and the audit trail the
+    /// intent.
+    fn send_whole(
+        &mut self,
+        judged: &Arc<Judged>,
+        permit: &Permit,
+        link: Option<&mut Link>,
+        send: impl FnOnce(&mut Self, &mut Link),
+    ) -> Progress {
+        let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+        if let Some(wait) = self.apply_settings(link) {
+            return wait;
+        }
+        let run = Run::new(Arc::clone(judged), self.next_number(), self.reason.clone());
+        match self.require_intent(&run) {
+            Ok(()) => {}
+            Err(IntentGate::Ask(record)) => return Progress::Stop(Step::NeedIntent(record)),
+            Err(IntentGate::Refuse(report)) => return self.refuse_query(&report, Some(link)),
+        }
+        self.count_statement();
+        self.tell_notices(&permit.notices);
+        self.note_sequence_mover(judged, link);
+        send(self, link);
+        self.replies.push_back(Expect::Query(Box::new(run)));
+        Progress::Consumed
     }
 
     /// Answers a query with an error of the proxy's. Inside a transaction block the server's transaction is made to fail as
@@ -109,7 +144,11 @@ impl Core {
 
     /// Makes the connection's settings the session's; `Some` while that is under way.
     pub(super) fn apply_settings(&mut self, link: &mut Link) -> Option<Progress> {
-        let sql = self.state.settings_to_send(link)?;
+        let forget = self.forget_foreign_sequences(link);
+        let sql = match (forget, self.state.settings_to_send(link)) {
+            (None, None) => return None,
+            (forget, settings) => format!("{}{}", forget.unwrap_or_default(), settings.unwrap_or_default()),
+        };
         self.send_query(&sql, link);
         self.replies.push_back(Expect::Own(Own::Settings));
         Some(Progress::Stop(Step::AwaitReplies))
@@ -153,6 +192,12 @@ pub(super) fn failing_statement(report: Option<&Report>) -> String {
         .and_then(|r| r.detail.as_deref()?.strip_prefix("rule ")?.split_once(':'))
         .map_or("row-limit", |(rule, _)| rule);
     format!("pgbelay refused a statement in this transaction, rule {rule}")
+}
+
+fn unknown_function() -> Report {
+    Report::error(sqlstate::NOT_SUPPORTED, "this function cannot be called with a FunctionCall message")
+        .detail("pgbelay inspects statements; a FunctionCall names a function by number only, and only those for large objects are known.")
+        .hint("Call the function with SELECT instead.")
 }
 
 /// Postgres's answer inside a failed block.

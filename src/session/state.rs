@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::doubt::Doubt;
 use crate::sql::{Effect, Scope, SettingValue};
-use crate::upstream::{Applied, Link, PARTIAL, Settings, difference, is_read_at_parse};
+use crate::upstream::{Applied, Link, Settings, difference, is_partial, is_read_at_parse};
 use crate::wire::TransactionState;
 
 /// Settings and transaction of a session, kept as the server keeps them: a ROLLBACK undoes a SET.
@@ -85,7 +85,16 @@ impl SessionState {
             if self.has_failed {
                 self.roll_back(link);
             }
+            self.complete_date_style(link);
             self.mark_boundary(link);
+        }
+    }
+
+    /// What a SET has left as it was is a part of the setting as well; the server reports the whole before ReadyForQuery.
+    fn complete_date_style(&mut self, link: &mut Link) {
+        let is_set = self.wanted.get("datestyle").is_some_and(|value| is_partial("datestyle", value));
+        if is_set && let Some(whole) = link.parameters.get("DateStyle").map(str::to_owned) {
+            self.set("datestyle", &whole, link);
         }
     }
 
@@ -157,14 +166,12 @@ impl SessionState {
     fn apply(&mut self, effect: &Effect, link: &mut Link) {
         match effect {
             Effect::Set { scope: Scope::Transaction, name, .. } => self.reads_locally |= is_read_at_parse(name),
-            Effect::Set { name, value: SettingValue::Text(value), .. } => {
-                self.set(name, value, link);
-                if name == PARTIAL {
-                    self.doubt.setting(name);
-                }
-            }
+            Effect::Set { name, value: SettingValue::Text(value), .. } => self.set(name, value, link),
             Effect::Set { name, value: SettingValue::Default, .. } | Effect::Reset(name) => self.reset(name, link),
-            Effect::Set { name, value: SettingValue::Unknown, .. } => self.doubt.setting(name),
+            Effect::Set { name, value: SettingValue::Unknown, .. } => {
+                self.end_role(name, link);
+                self.doubt.setting(name);
+            }
             Effect::SetUnknown => self.doubt.everything(),
             Effect::SetSessionCharacteristics(_) => {
                 for kind in ["isolation", "read_only", "deferrable"] {
@@ -172,6 +179,7 @@ impl SessionState {
                 }
             }
             Effect::ResetAll => {
+                self.doubt_placeholders();
                 // RESET ALL leaves the role as it is.
                 self.wanted = self.initial.overlaid(&identity_of(&self.wanted));
                 if let Applied::Known(applied) = &link.applied {
@@ -180,10 +188,16 @@ impl SessionState {
             }
             // Cannot run in a block, so nothing undoes it.
             Effect::DiscardAll => {
+                self.doubt_placeholders();
                 self.wanted = self.initial.clone();
                 link.applied = Applied::Known(Settings::default());
                 link.prepared.clear();
+                link.sequences_of = None;
                 self.pins.clear();
+            }
+            Effect::DiscardSequences => {
+                link.sequences_of = None;
+                self.pins.remove(&Pin::Sequence);
             }
             // They are undone by a ROLLBACK: the server is asked what is left.
             Effect::DiscardTemp | Effect::Unlisten(_) | Effect::AdvisoryUnlock => self.doubt.pins(),
@@ -226,7 +240,7 @@ impl SessionState {
             | Effect::Rollback { .. }
             | Effect::PrepareTransaction
             | Effect::SetTransaction(_)
-            | Effect::DiscardOther
+            | Effect::DiscardPlans
             | Effect::Show(_)
             | Effect::Execute(_) => {}
         }
@@ -234,14 +248,44 @@ impl SessionState {
 
     /// `SET name TO value` ran upstream.
     fn set(&mut self, name: &str, value: &str, link: &mut Link) {
+        self.end_role(name, link);
         self.wanted = self.wanted.with(name, value);
         if let Applied::Known(applied) = &link.applied {
             link.applied = Applied::Known(applied.with(name, value));
         }
     }
 
+    /// SET and RESET SESSION AUTHORIZATION end SET ROLE.
+    fn end_role(&mut self, name: &str, link: &mut Link) {
+        if name != "session_authorization" {
+            return;
+        }
+        self.wanted = match self.initial.get("role") {
+            Some(_) => self.wanted.with("role", "none"),
+            None => self.wanted.without("role"),
+        };
+        if let Applied::Known(applied) = &link.applied {
+            link.applied = Applied::Known(match self.wanted.get("role") {
+                Some(role) => applied.with("role", role),
+                None => applied.without("role"),
+            });
+        }
+    }
+
+    /// A reset of settings with a dot leaves those of no extension empty, not unknown: the server is asked.
+    fn doubt_placeholders(&mut self) {
+        for (name, _) in self.wanted.iter().filter(|&(name, _)| name.contains('.') && self.initial.get(name).is_none())
+        {
+            self.doubt.setting(name);
+        }
+    }
+
     /// `RESET name` ran upstream: the connection has the server's value now, and the session wants its initial one.
     fn reset(&mut self, name: &str, link: &mut Link) {
+        if name.contains('.') && self.initial.get(name).is_none() {
+            self.doubt.setting(name);
+        }
+        self.end_role(name, link);
         self.wanted = match self.initial.get(name) {
             Some(value) => self.wanted.with(name, value),
             None => self.wanted.without(name),
@@ -318,6 +362,7 @@ pub(super) enum Pin {
     HoldCursor(String),
     SqlPrepare(String),
     Load,
+    Sequence,
 }
 
 impl Pin {
@@ -330,6 +375,7 @@ impl Pin {
             Pin::HoldCursor(_) => "with hold cursor",
             Pin::SqlPrepare(_) => "prepared statement",
             Pin::Load => "load",
+            Pin::Sequence => "sequence",
         }
     }
 }
@@ -347,7 +393,11 @@ impl Pins {
         self.0.insert(pin);
     }
 
-    fn remove(&mut self, pin: &Pin) {
+    pub(super) fn has(&self, pin: &Pin) -> bool {
+        self.0.contains(pin)
+    }
+
+    pub(super) fn remove(&mut self, pin: &Pin) {
         self.0.remove(pin);
     }
 

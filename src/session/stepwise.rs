@@ -172,6 +172,7 @@ impl Core {
             self.send_own(COUNT, Own::Count(Stage::Before), link);
             return Taken::Waits(Step::AwaitReplies);
         }
+        self.note_sequence_mover(&judged, link);
         self.send_step(stepwise, run, link);
         if stepwise.around == Around::Transaction && run.effects().iter().any(|e| matches!(e, Effect::Begin(_))) {
             // As with Postgres the implicit transaction becomes the client's own block: it, not the proxy, ends it.

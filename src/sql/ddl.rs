@@ -140,6 +140,8 @@ pub(super) fn create(reader: &mut Reader<'_, '_>) -> Option<Draft> {
         }
         "EXTENSION" => extension(reader, &mut draft),
         "TYPE" | "DOMAIN" | "COLLATION" => temporary |= in_pg_temp(reader.rest()),
+        // Statistics, aggregates, operators …
+        _ if tokens.windows(2).any(in_pg_temp) => draft.effects.push(Effect::TempObject),
         _ => {}
     }
     if temporary {

@@ -338,8 +338,10 @@ pub enum Effect {
     DiscardAll,
     /// DISCARD TEMP.
     DiscardTemp,
-    /// DISCARD PLANS or SEQUENCES.
-    DiscardOther,
+    /// DISCARD PLANS.
+    DiscardPlans,
+    /// DISCARD SEQUENCES.
+    DiscardSequences,
     /// SHOW name (lower case; `all` for SHOW ALL).
     Show(String),
     /// A temporary table, view, sequence or function is made.

@@ -251,6 +251,27 @@ fn find(table: &[(Category, &[&str])], name: &str) -> Option<Category> {
     table.iter().find(|(_, names)| names.binary_search(&name).is_ok()).map(|&(category, _)| category)
 }
 
+/// The function behind the number in a FunctionCall message, if it is one of those for large objects: libpq's `lo_*` and JDBC's
+/// LargeObject use no others. The numbers are fixed (Postgres's pg_proc.dat).
+pub fn of_function_call(oid: u32) -> Option<&'static str> {
+    Some(match oid {
+        715 => "lo_create",
+        952 => "lo_open",
+        953 => "lo_close",
+        954 => "loread",
+        955 => "lowrite",
+        956 => "lo_lseek",
+        957 => "lo_creat",
+        958 => "lo_tell",
+        964 => "lo_unlink",
+        1004 => "lo_truncate",
+        3170 => "lo_lseek64",
+        3171 => "lo_tell64",
+        3172 => "lo_truncate64",
+        _ => return None,
+    })
+}
+
 /// What an advisory lock function does; `None` for any other function.
 pub fn advisory(name: &str) -> Option<Advisory> {
     match name {

@@ -223,8 +223,8 @@ fn discard(reader: &mut Reader<'_, '_>) -> Option<Draft> {
     let (what, effect) = match reader.next()?.word()? {
         "all" => ("ALL", Effect::DiscardAll),
         "temp" | "temporary" => ("TEMP", Effect::DiscardTemp),
-        "plans" => ("PLANS", Effect::DiscardOther),
-        "sequences" => ("SEQUENCES", Effect::DiscardOther),
+        "plans" => ("PLANS", Effect::DiscardPlans),
+        "sequences" => ("SEQUENCES", Effect::DiscardSequences),
         _ => return None,
     };
     Some(Draft::new(Kind::Discard, Class::Misc, format!("DISCARD {what}")).with_effect(effect))

@@ -185,7 +185,8 @@ fn settings() {
         ("SHOW TRANSACTION ISOLATION LEVEL", Effect::Show("transaction_isolation".to_owned())),
         ("DISCARD ALL", Effect::DiscardAll),
         ("DISCARD TEMPORARY", Effect::DiscardTemp),
-        ("DISCARD PLANS", Effect::DiscardOther),
+        ("DISCARD PLANS", Effect::DiscardPlans),
+        ("DISCARD SEQUENCES", Effect::DiscardSequences),
     ] {
         assert_eq!(effects(sql), [effect], "{sql}");
     }
@@ -275,6 +276,7 @@ fn transactions_and_sessions() {
         ("LOAD 'x'", Effect::Load),
         ("CREATE TEMP TABLE t AS SELECT 1", Effect::TempObject),
         ("SELECT 1 INTO TEMPORARY t", Effect::TempObject),
+        ("CREATE STATISTICS pg_temp.s ON a, b FROM t", Effect::TempObject),
         ("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", Effect::TempObject),
         ("SELECT pg_advisory_lock(1)", Effect::AdvisoryLock),
         ("SELECT * FROM pg_try_advisory_lock_shared(1)", Effect::AdvisoryLock),

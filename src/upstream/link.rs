@@ -24,6 +24,8 @@ pub struct Link {
     pub transaction: TransactionState,
     /// Whether the ReadyForQuery of everything sent has come: only then may another session get it.
     pub in_sync: bool,
+    /// The session whose `nextval` its `currval` tells, by its serial number; `None` when it tells nobody's.
+    pub sequences_of: Option<u64>,
 }
 
 impl Link {
@@ -37,6 +39,7 @@ impl Link {
             prepared: PreparedCache::default(),
             transaction: TransactionState::Idle,
             in_sync: true,
+            sequences_of: None,
         }
     }
 

@@ -102,41 +102,34 @@ pub fn is_read_at_parse(name: &str) -> bool {
     READ_AT_PARSE.contains(&name)
 }
 
-/// The setting whose new value may be only a part of what it holds: `SET DateStyle = 'SQL'` keeps the order of day and month
-/// (Postgres documentation, "DateStyle").
-pub const PARTIAL: &str = "datestyle";
-
 /// The statements that make a connection with `have` into one with `want`; `None` when nothing differs.
 ///
-/// The order matters: the role is set last, since it may take away the right to set the rest.
+/// The order matters: another role may not have the right to set the rest, so it is left first and taken last. SET SESSION
+/// AUTHORIZATION also ends SET ROLE (Postgres documentation, SET ROLE, "Notes").
 pub fn difference(have: &Applied, want: &Settings) -> Option<String> {
     let mut sql = String::new();
-    let empty = Settings::default();
-    let have = match have {
+    let mut have = match have {
         Applied::Known(have) if have.same(want) => return None,
-        Applied::Known(have) => have,
+        Applied::Known(have) => have.clone(),
         Applied::Unknown => {
             sql.push_str("RESET SESSION AUTHORIZATION;RESET ALL;");
-            &empty
+            Settings::default()
         }
     };
-    let is_rest = |name: &str, value: &str| match want.get(name) {
-        None => true,
-        Some(wanted) => name == PARTIAL && wanted != value,
-    };
-    for (name, _) in have.iter().filter(|&(name, value)| is_rest(name, value)) {
-        match name {
-            "session_authorization" => sql.push_str("RESET SESSION AUTHORIZATION;"),
-            "role" => sql.push_str("RESET ROLE;"),
-            _ => {
-                sql.push_str("RESET ");
-                push_setting_name(name, &mut sql);
-                sql.push(';');
-            }
+    for (name, reset) in [("session_authorization", "RESET SESSION AUTHORIZATION;RESET ROLE;"), ("role", "RESET ROLE;")]
+    {
+        if have.get(name).is_some() {
+            sql.push_str(reset);
+            have = have.without("session_authorization").without("role");
         }
     }
+    for (name, _) in have.iter().filter(|&(name, _)| want.get(name).is_none_or(|value| is_partial(name, value))) {
+        sql.push_str("RESET ");
+        push_setting_name(name, &mut sql);
+        sql.push(';');
+    }
     let is_identity = |name: &str| matches!(name, "role" | "session_authorization");
-    let changed = || want.iter().filter(|&(name, value)| have.get(name) != Some(value));
+    let changed = || want.iter().filter(|&(name, value)| have.get(name) != Some(value) || is_partial(name, value));
     let ordered = changed()
         .filter(|(name, _)| !is_identity(name))
         .chain(changed().filter(|(name, _)| *name == "session_authorization"))
@@ -152,6 +145,12 @@ pub fn difference(have: &Applied, want: &Settings) -> Option<String> {
         separator = ",";
     }
     (!sql.is_empty()).then_some(sql)
+}
+
+/// Whether a value changes only a part of its setting: DateStyle has a format and an order, and keeps what is not named
+/// (Postgres documentation, "Date/Time Output").
+pub fn is_partial(name: &str, value: &str) -> bool {
+    name == "datestyle" && !value.contains(',')
 }
 
 /// Quotes as a string literal that reads the same whatever `standard_conforming_strings` says.
@@ -211,8 +210,17 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_value_is_set_over_the_servers_default() {
-        let have = Applied::Known(settings(&[("datestyle", "German, DMY")]));
+    fn another_role_is_left_before_the_rest_is_set_and_taken_behind_it() {
+        let have = Applied::Known(settings(&[("log_statement", "all"), ("role", "r"), ("session_authorization", "u")]));
+        assert_eq!(
+            difference(&have, &settings(&[("role", "r")])).unwrap(),
+            "RESET SESSION AUTHORIZATION;RESET ROLE;RESET \"log_statement\";SELECT pg_catalog.set_config('role','r',false)"
+        );
+    }
+
+    #[test]
+    fn a_partial_date_style_does_not_keep_what_another_session_had() {
+        let have = Applied::Known(settings(&[("datestyle", "SQL, DMY")]));
         assert_eq!(
             difference(&have, &settings(&[("datestyle", "ISO")])).unwrap(),
             "RESET \"datestyle\";SELECT pg_catalog.set_config('datestyle','ISO',false)"

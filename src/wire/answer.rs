@@ -215,6 +215,12 @@ pub fn put_query(sql: &[u8], out: &mut BytesMut) {
     out.put_u8(0);
 }
 
+/// FunctionCall; `body` as the client sent it.
+pub fn put_function_call(body: &[u8], out: &mut BytesMut) {
+    put_header(b'F', body.len(), out);
+    out.put_slice(body);
+}
+
 /// Parse; `types` is the count and the OIDs as the client sent them.
 pub fn put_parse(name: &str, sql: &[u8], types: &[u8], out: &mut BytesMut) {
     put_header(b'P', name.len() + 1 + sql.len() + 1 + types.len(), out);

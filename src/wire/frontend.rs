@@ -105,6 +105,22 @@ pub fn read_execute(body: &[u8]) -> Result<&str, BodyError> {
     Ok(portal)
 }
 
+/// Reads the number of the function off the body of a FunctionCall message.
+pub fn read_function_call(body: &[u8]) -> Result<u32, BodyError> {
+    let mut reader = Reader::new(body);
+    let function = reader.i32()?.cast_unsigned();
+    let formats = usize::try_from(reader.i16()?).map_err(|_| BodyError::Field)?;
+    reader.bytes(formats * 2)?;
+    for _ in 0..reader.i16()? {
+        if let Ok(length) = usize::try_from(reader.i32()?) {
+            reader.bytes(length)?;
+        }
+    }
+    reader.i16()?;
+    reader.finish()?;
+    Ok(function)
+}
+
 /// Reads the text off the body of a Query message.
 pub fn read_query(body: &[u8]) -> Result<&str, BodyError> {
     let mut reader = Reader::new(body);
@@ -133,6 +149,13 @@ mod tests {
         assert_eq!(ParseView::read(b"s\0SELECT\0\xff\xff"), Err(BodyError::Short));
         assert_eq!(Target::read(b"X\0"), Err(BodyError::Field));
         assert_eq!(read_execute(b"\0\0\0\0"), Err(BodyError::Short));
+        let call = b"\0\0\x03\xb8\0\x01\0\x01\0\x01\0\0\0\x01x\0\x01";
+        assert_eq!(read_function_call(call), Ok(952));
+        for end in 0..call.len() {
+            assert!(read_function_call(&call[..end]).is_err(), "{end}");
+        }
+        assert_eq!(read_function_call(b"\0\0\x03\xb8\xff\xff\0\0\0\0"), Err(BodyError::Field));
+        assert_eq!(read_function_call(&[call.as_slice(), b"Q"].concat()), Err(BodyError::Leftover));
     }
 
     #[test]

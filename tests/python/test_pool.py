@@ -331,18 +331,54 @@ def test_cancel_hits_its_own_statement_only(clients):
 # --- more of what a session is ---
 
 
-@pytest.mark.xfail(reason="currval and lastval do not follow a session to another connection", strict=True)
 def test_sequence_values_of_the_session(clients, cluster):
-    """currval and lastval speak of the session's own nextval."""
+    """currval and lastval speak of the session's own nextval; once somebody has asked for them so, whoever moves a sequence
+    keeps its connection."""
     with cluster.connect(DATABASE) as ddl:
         ddl.execute("DROP SEQUENCE IF EXISTS counted; CREATE SEQUENCE counted")
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+        clients[-1].execute("SELECT currval('counted')")
     users = clients[:POOL - 2]
     mine = [one(conn, "SELECT nextval('counted')") for conn in users]
     churn(clients)
     assert [one(conn, "SELECT currval('counted')") for conn in users] == mine
     assert [one(conn, "SELECT lastval()") for conn in users] == mine
+    for conn in clients[POOL - 2:]:
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+            conn.execute("SELECT currval('counted')")
+    for conn in users:
+        conn.execute("DISCARD SEQUENCES")
+    churn(clients)
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
-        clients[-1].execute("SELECT currval('counted')")
+        users[0].execute("SELECT lastval()")
+
+
+def test_sequence_values_in_a_transaction_keep_no_connection(make_proxy):
+    """What one block moves and asks for needs no connection of the session's own."""
+    server = make_proxy({"tiers": {"int": {"pool": {"min": 0, "max": 1, "wait": "5s"}}}}, {("app", "int"): DATABASE})
+    with server.connect("app", "int") as first, server.connect("app", "int") as second:
+        first.execute("CREATE SEQUENCE IF NOT EXISTS counted")
+        for conn in (first, second, first):
+            with conn.transaction():
+                assert one(conn, "SELECT nextval('counted')") == one(conn, "SELECT currval('counted')")
+
+
+@pytest.mark.needs_proxy
+def test_sequence_values_keep_a_part_of_the_pool_only(make_proxy):
+    """Beyond two thirds of it a session is told that it has none, and never another one's."""
+    server = make_proxy({"tiers": {"int": {"pool": {"min": 0, "max": 3, "wait": "5s"}}}}, {("app", "int"): DATABASE})
+    with contextlib.ExitStack() as stack:
+        users = [stack.enter_context(server.connect("app", "int")) for _ in range(5)]
+        users[0].execute("CREATE SEQUENCE IF NOT EXISTS counted")
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+            users[0].execute("SELECT lastval()")
+        mine = [one(conn, "SELECT nextval('counted')") for conn in users]
+        assert [one(conn, "SELECT currval('counted')") for conn in users[:2]] == mine[:2]
+        for conn in users[2:4]:
+            with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+                conn.execute("SELECT currval('counted')")
+        users[0].close()
+        assert one(users[3], "SELECT nextval('counted')") == one(users[3], "SELECT currval('counted')")
 
 
 def test_session_characteristics(clients):

@@ -118,7 +118,8 @@ fn leaving(cx: &Context<'_>, effect: &Effect) -> Option<(String, &'static str)> 
         | Effect::RollbackTo(_)
         | Effect::Release(_)
         | Effect::DiscardTemp
-        | Effect::DiscardOther
+        | Effect::DiscardPlans
+        | Effect::DiscardSequences
         | Effect::Show(_)
         | Effect::TempObject
         | Effect::Listen

@@ -48,7 +48,8 @@ fn named(effect: &Effect) -> Option<(&'static str, &str)> {
         | Effect::ResetAll
         | Effect::DiscardAll
         | Effect::DiscardTemp
-        | Effect::DiscardOther
+        | Effect::DiscardPlans
+        | Effect::DiscardSequences
         | Effect::Show(_)
         | Effect::TempObject
         | Effect::Listen

@@ -38,7 +38,8 @@ fn changes<'a>(cx: &Context<'a>) -> impl Iterator<Item = Change<'a>> + use<'a> {
         | Effect::ResetAll
         | Effect::DiscardAll
         | Effect::DiscardTemp
-        | Effect::DiscardOther
+        | Effect::DiscardPlans
+        | Effect::DiscardSequences
         | Effect::Show(_)
         | Effect::TempObject
         | Effect::Listen

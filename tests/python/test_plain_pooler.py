@@ -1,0 +1,164 @@
+"""The guard off: what PostgreSQL's regression schedule and the drivers' own suites found, one case each.
+
+With one connection for all, each session meets what the one before it has left there; tests/compat runs the suites themselves.
+"""
+
+import subprocess
+
+import psycopg
+import pytest
+
+from support import wire as w
+from support.cluster import SUPERUSER_PASSWORD, program
+from support.compat import plain_pooler
+from support.proxy import DIRECT, Direct
+
+DATABASE = "plain_pooler"
+
+
+class Postgres(Direct):
+    """Postgres itself, for PGBELAY_DIRECT=1."""
+
+    def dbname(self, database, tier):
+        return database
+
+
+@pytest.fixture(scope="module")
+def make_pooler(cluster):
+    """Makes proxies with the guard off: make(connections)."""
+    with cluster.admin() as conn:
+        conn.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0")
+        conn.execute("CREATE ROLE pooled_one; CREATE ROLE pooled_two; GRANT pooled_two TO pooled_one")
+    made = []
+
+    def make(connections):
+        server = Postgres(cluster) if DIRECT else plain_pooler(cluster, [DATABASE], connections)
+        made.append(server)
+        return server.start()
+
+    yield make
+    for server in made:
+        server.close()
+    cluster.drop_database(DATABASE)
+    with cluster.admin() as conn:
+        conn.execute("DROP ROLE pooled_one; DROP ROLE pooled_two")
+
+
+@pytest.fixture(scope="module")
+def single(make_pooler):
+    """One connection for all."""
+    return make_pooler(1)
+
+
+@pytest.fixture(scope="module")
+def pair(make_pooler):
+    """Two connections. Who begins a transaction holds the one that was used last, so that others meet the other one."""
+    return make_pooler(2)
+
+
+def connect(server, options=None, **parameters):
+    """A session of the superuser."""
+    return psycopg.connect(host=server.host, port=server.port, user="postgres", password=SUPERUSER_PASSWORD, dbname=DATABASE,
+                           autocommit=True, options=options, **parameters)
+
+
+def one(conn, query, params=None):
+    """The only value of the only row."""
+    return conn.execute(query, params).fetchone()[0]
+
+
+def psql(server, script, **parameters):
+    """What psql prints for a script on its input."""
+    environment = {"PATH": "/usr/bin:/bin", "PGHOST": server.host, "PGPORT": str(server.port), "PGUSER": "postgres",
+                   "PGPASSWORD": SUPERUSER_PASSWORD, "PGDATABASE": DATABASE, "LC_ALL": "C"}
+    return subprocess.run([program("psql"), "-X", "-q", "-A", "-t"], input=script, capture_output=True, text=True, env=environment,
+                          timeout=30, **parameters)
+
+
+def test_settings_that_the_server_spells_in_capitals(single):
+    """A function whose settings had to be asked for does not take TimeZone and DateStyle away from the next session."""
+    options = "-c TimeZone=America/Los_Angeles -c IntervalStyle=postgres_verbose"
+    with connect(single, options) as first, connect(single, options) as second:
+        first.execute("CREATE OR REPLACE FUNCTION leaves() RETURNS void LANGUAGE plpgsql AS"
+                      " $$ BEGIN PERFORM set_config('app.made', 'x', false); END $$")
+        first.execute("SELECT leaves()")
+        for conn in (second, first):
+            assert conn.execute("SELECT current_setting('TimeZone'), '1 day'::interval::text").fetchone() == ("America/Los_Angeles", "@ 1 day")
+        assert one(first, "SHOW app.made") == "x"
+
+
+def test_date_style_keeps_the_part_that_is_not_named(single):
+    with connect(single) as first, connect(single) as second:
+        first.execute("SET DateStyle = 'SQL, DMY'")
+        second.execute("SET DateStyle = 'ymd'")
+        first.execute("SET DateStyle = 'German'")
+        first.execute("SET DateStyle = 'SQL'")
+        assert (one(second, "SHOW DateStyle"), one(first, "SHOW DateStyle")) == ("ISO, YMD", "SQL, DMY")
+        with connect(single, "-c DateStyle=ISO") as third:
+            assert one(third, "SHOW DateStyle") == "ISO, MDY"
+        assert one(first, "SHOW DateStyle") == "SQL, DMY"
+        first.execute("BEGIN; SET DateStyle = 'ymd'")
+        first.execute("ROLLBACK")
+        assert (one(second, "SHOW DateStyle"), one(first, "SHOW DateStyle")) == ("ISO, YMD", "SQL, DMY")
+
+
+def test_session_authorization_ends_a_role(single):
+    with connect(single) as first, connect(single) as second:
+        first.execute("SET SESSION AUTHORIZATION pooled_one")
+        first.execute("SET ROLE pooled_two")
+        assert one(second, "SELECT current_user") == "postgres"
+        assert first.execute("SELECT session_user, current_user").fetchone() == ("pooled_one", "pooled_two")
+        first.execute("RESET SESSION AUTHORIZATION")
+        assert one(second, "SELECT current_user") == "postgres"
+        assert first.execute("SELECT session_user, current_user, current_setting('role')").fetchone() == ("postgres", "postgres", "none")
+
+
+def test_settings_of_a_superuser_who_is_somebody_else_now(single):
+    """Another role may not set them: it is left before they change, and taken again behind them."""
+    with connect(single) as first, connect(single) as second:
+        first.execute("SET log_min_duration_statement = '5s'")
+        first.execute("SET ROLE pooled_one")
+        for _ in range(2):
+            assert second.execute("SELECT current_user, current_setting('log_min_duration_statement')").fetchone() == ("postgres", "-1")
+            assert one(first, "SELECT current_user") == "pooled_one"
+        first.execute("RESET ROLE")
+        assert one(first, "SHOW log_min_duration_statement") == "5s"
+
+
+def test_a_reset_setting_of_nobodys_is_empty_not_unknown(pair):
+    for reset in ("RESET app.mine", "RESET ALL", "DISCARD ALL"):
+        with connect(pair) as first, connect(pair) as second:
+            first.execute("SET app.mine = 'x'")
+            first.execute(reset)
+            with second.transaction():
+                second.execute("SELECT 1")
+                assert one(first, "SHOW app.mine") == ""
+
+
+def test_temporary_objects_of_any_kind_stay_with_their_session(pair):
+    with connect(pair) as first, connect(pair) as second:
+        first.execute("CREATE TABLE IF NOT EXISTS measured (a int, b int)")
+        first.execute("CREATE STATISTICS pg_temp.on_both ON a, b FROM measured")
+        with second.transaction():
+            second.execute("SELECT 1")
+            first.execute("DROP STATISTICS pg_temp.on_both")
+
+
+def test_large_objects_of_psql(single, tmp_path):
+    """libpq calls their functions by number."""
+    (tmp_path / "in").write_bytes(b"large " * 1000)
+    script = ("\\lo_import in\n\\lo_export :LASTOID out\n\\lo_unlink :LASTOID\n"
+              "BEGIN;\n\\lo_import in\nROLLBACK;\nSELECT count(*) FROM pg_largeobject_metadata WHERE oid = :LASTOID;\n")
+    done = psql(single, script, cwd=tmp_path)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] == "0"
+    assert (tmp_path / "out").read_bytes() == b"large " * 1000
+
+
+def test_functions_called_by_number_are_those_of_large_objects(single):
+    with single.wire() as wire:
+        wire.login({"user": "postgres", "database": DATABASE}, SUPERUSER_PASSWORD)
+        wire.send(w.function_call(953))
+        got = wire.until()
+        # No arguments: the server's own error.
+        assert w.errors(got) == ["08P01"]
