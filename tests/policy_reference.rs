@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use pgbelay::config::{Role, Tier, default_policy};
-use pgbelay::policy::{RULES, SessionView, StaticCatalog, Verdict, decide};
+use pgbelay::policy::{RULES, RUN_TIME_RULES, SessionView, StaticCatalog, Tuning, Verdict, decide};
 use pgbelay::sql::classify;
 
 const REFERENCE: &str = include_str!("../docs/policy.md");
@@ -51,8 +51,20 @@ fn examples() -> Vec<Example<'static>> {
 #[test]
 fn every_rule_has_its_section_in_order() {
     let titles: Vec<_> = sections().into_iter().map(|(title, _)| title).collect();
-    let ids: Vec<_> = RULES.iter().map(|rule| rule.id).collect();
+    let ids: Vec<_> = RULES.iter().map(|rule| rule.id).chain(RUN_TIME_RULES.iter().map(|rule| rule.id)).collect();
     assert_eq!(titles, ids);
+}
+
+#[test]
+fn the_page_lists_the_rules_that_are_always_enforced() {
+    let (_, rest) = REFERENCE.split_once("Always enforced are").unwrap();
+    let (listed, _) = rest.split_once("To see what").unwrap();
+    let listed: Vec<_> = listed.split('`').skip(1).step_by(2).collect();
+    let fixed = RULES.iter().filter(|rule| matches!(rule.tuning, Tuning::Fixed(_))).map(|rule| rule.id);
+    assert_eq!(listed, fixed.collect::<Vec<_>>());
+    for rule in RULES.iter().filter(|rule| matches!(rule.tuning, Tuning::KeyUnlessReadOnly(_))) {
+        assert!(rest.split("\n\n").next().unwrap().contains(&format!("`{}`", rule.id)), "{}", rule.id);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::psql_script::PsqlScript;
 use crate::config::{self, Config, Policy, Role, Tier};
 use crate::policy::Confirmation;
-use crate::policy::{Judgement, SessionView, StaticCatalog, judge, qualified};
+use crate::policy::{Judgement, SessionView, StaticCatalog, WouldDeny, judge, qualified};
 use crate::sql::{self, Boundedness, Facts, Hazard, Kind, Script, Write};
 
 const AFTER_HELP: &str = "\
@@ -219,9 +219,21 @@ struct Row<'a> {
     message: Option<&'a str>,
     detail: Option<&'a str>,
     hint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    would_deny: Vec<WouldDenyRow<'a>>,
     writes: Vec<WriteRow<'a>>,
     tables: Vec<String>,
     fingerprint: &'a str,
+}
+
+/// What a rule in report mode would have done.
+#[derive(Debug, Serialize)]
+struct WouldDenyRow<'a> {
+    rule: &'static str,
+    verdict: &'static str,
+    message: &'a str,
+    detail: &'a str,
+    hint: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -239,10 +251,14 @@ impl<'a> Row<'a> {
             Judgement::Confirm(denial) => {
                 ("confirm", denial.rule, Some((&denial.message, &denial.detail, &denial.hint)))
             }
-            Judgement::Allow { rule, guards, notices } => {
+            Judgement::Allow { rule, guards, notices, would_deny: _ } => {
                 let said = notices.first().map(|notice| (&notice.message, &notice.detail, &notice.hint));
                 (guards.verdict_name(), *rule, said)
             }
+        };
+        let would_deny: &[WouldDeny] = match judgement {
+            Judgement::Allow { would_deny, .. } => would_deny,
+            Judgement::Confirm(_) | Judgement::Deny(_) => &[],
         };
         let mut tables: Vec<_> =
             facts.writes.iter().map(|write| &write.table).chain(&facts.reads).map(qualified).collect();
@@ -257,6 +273,7 @@ impl<'a> Row<'a> {
             message: said.map(|said| said.0.as_str()),
             detail: said.map(|said| said.1.as_str()),
             hint: said.map(|said| said.2.as_str()),
+            would_deny: would_deny.iter().map(WouldDenyRow::new).collect(),
             writes: facts.writes.iter().map(WriteRow::new).collect(),
             tables,
             fingerprint: &facts.fingerprint,
@@ -271,7 +288,18 @@ impl<'a> Row<'a> {
         if let Some(hint) = self.hint {
             shown.push_str(&format!("           hint: {hint}\n"));
         }
+        for WouldDenyRow { rule, verdict, message, detail, hint } in &self.would_deny {
+            shown.push_str(&format!("           would {verdict}: {message}\n           rule {rule}: {detail}\n"));
+            shown.push_str(&format!("           hint: {hint}\n"));
+        }
         shown
+    }
+}
+
+impl<'a> WouldDenyRow<'a> {
+    fn new(entry: &'a WouldDeny) -> Self {
+        let WouldDeny { rule, verdict, message, detail, hint } = entry;
+        Self { rule, verdict, message, detail, hint }
     }
 }
 

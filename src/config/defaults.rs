@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::policy::{Access, Action, AuditScope, OnAuditFailure, Policy, PoolLimits, ReasonRule, Role, Tier};
+use super::rules::RuleSettings;
 
 const fn seconds(n: u64) -> Option<Duration> {
     Some(Duration::from_secs(n))
@@ -81,6 +82,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit: AuditScope::All,
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Allow,
+            rules: RuleSettings::default(),
         },
         Tier::Stg => Policy {
             tier,
@@ -105,6 +107,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit: AuditScope::All,
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Deny,
+            rules: RuleSettings::default(),
         },
         Tier::Prod => Policy {
             tier,
@@ -127,6 +130,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit: AuditScope::All,
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Deny,
+            rules: RuleSettings::default(),
         },
     }
 }

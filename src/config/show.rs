@@ -28,6 +28,8 @@ pub fn policy_values(policy: &Policy) -> [(&'static str, String); 18] {
         audit,
         audit_parameters,
         on_audit_failure,
+        // Shown by rule, where something is said of one.
+        rules: _,
     } = policy;
     let reason = matches!(reason, ReasonRule::Required);
     let audit = match audit {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::defaults::{default_policy, default_pool};
 use super::policy::{Access, Action, AuditScope, OnAuditFailure, Policy, PoolLimits, ReasonRule, Role, Tier};
 use super::reader::Section;
+use super::rules::RuleSettings;
 use super::values::{boolean, bytes, choice, duration, limit, number, rows};
 
 /// Most connections one pool may have; Postgres itself allows no more (`max_connections`).
@@ -68,6 +69,7 @@ struct Overrides {
     audit: Option<AuditScope>,
     audit_parameters: Option<bool>,
     on_audit_failure: Option<OnAuditFailure>,
+    rules: RuleSettings,
 }
 
 impl Overrides {
@@ -96,6 +98,7 @@ impl Overrides {
             audit: section.get("audit", choice::<AuditScope>).map(|at| at.value),
             audit_parameters: flag("audit_parameters"),
             on_audit_failure: section.get("on_audit_failure", choice::<OnAuditFailure>).map(|at| at.value),
+            rules: RuleSettings::read(&section.table("rules")),
         }
     }
 
@@ -154,6 +157,7 @@ impl Overrides {
         set(&mut policy.audit, self.audit);
         set(&mut policy.audit_parameters, self.audit_parameters);
         set(&mut policy.on_audit_failure, self.on_audit_failure);
+        policy.rules.overlay(&self.rules);
     }
 }
 

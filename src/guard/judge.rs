@@ -206,16 +206,19 @@ impl Judge {
                 .collect(),
             Verdict::Confirm(_) | Verdict::Deny(_) => vec![],
         };
+        let is_reported = matches!(&verdict, Verdict::Allow(permit) if !permit.would_deny.is_empty());
         let class = script.statements.iter().map(|f| f.class).max_by_key(severity).unwrap_or(Class::Misc);
         Judged {
             text: text.into(),
             route: route(verdict, &steps, &script, self.policy.max_bytes_returned.is_some()),
             is_recorded: match self.policy.audit {
                 AuditScope::All => true,
-                AuditScope::Changes => script
-                    .statements
-                    .iter()
-                    .any(|f| !f.writes.is_empty() || !matches!(f.class, Class::Read | Class::Misc | Class::MiscSet)),
+                AuditScope::Changes => {
+                    is_reported
+                        || script.statements.iter().any(|f| {
+                            !f.writes.is_empty() || !matches!(f.class, Class::Read | Class::Misc | Class::MiscSet)
+                        })
+                }
             },
             script,
             steps,

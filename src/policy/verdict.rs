@@ -74,6 +74,8 @@ pub struct Permit {
     pub guards: Guards,
     /// Warnings to show the client with the answer.
     pub notices: Vec<Notice>,
+    /// What rules in report mode would have refused.
+    pub would_deny: Arc<[WouldDeny]>,
     pub(super) _sealed: Sealed,
 }
 
@@ -129,6 +131,21 @@ pub struct Denial {
     /// DETAIL: begins with `rule <id>: `.
     pub detail: String,
     /// HINT: what to do instead.
+    pub hint: String,
+}
+
+/// What a rule in report mode would have done: recorded, and not told to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WouldDeny {
+    /// The rule.
+    pub rule: RuleId,
+    /// `deny` or `confirm`.
+    pub verdict: &'static str,
+    /// Primary message of the refusal.
+    pub message: String,
+    /// Its DETAIL without `rule <id>: `.
+    pub detail: String,
+    /// Its HINT.
     pub hint: String,
 }
 
