@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::psql_script::PsqlScript;
 use crate::config::{self, Config, Policy, Role, Tier};
 use crate::policy::Confirmation;
-use crate::policy::{Judgement, SessionView, StaticCatalog, WouldDeny, judge, qualified};
-use crate::sql::{self, Boundedness, Facts, Hazard, Kind, Script, Write};
+use crate::policy::{Judgement, SessionTables, SessionView, StaticCatalog, WouldDeny, judge, qualified};
+use crate::sql::{self, Boundedness, Effect, Facts, Hazard, Kind, Script, Write};
 
 const AFTER_HELP: &str = "\
 An argument is judged as one query string, as psql -c sends it. In a file (-f) or on standard input each statement is judged as
@@ -105,21 +105,24 @@ fn explain(args: &Args) -> Result<Outcome, Error> {
         (None, true) => None,
         (None, false) => Some("explain"),
     };
-    let view = SessionView {
-        database: &setting.database,
-        reason,
-        catalog: &StaticCatalog,
-        confirmation: Confirmation::NotGiven,
-    };
     let mut out = io::stdout().lock();
     let mut tally = Tally::default();
+    let mut session = Session::default();
     let mut explain_text = |text: &str, script: &Script| -> Result<(), Error> {
+        let view = SessionView {
+            database: &setting.database,
+            reason,
+            catalog: &StaticCatalog,
+            tables: &session.tables,
+            confirmation: Confirmation::NotGiven,
+        };
         for (facts, judgement) in script.statements.iter().zip(judge(script, &setting.policy, &view)) {
             let row = Row::new(text, facts, &judgement);
             tally.count(row.verdict);
             let shown = if args.json { json_line(&row)? } else { row.for_people() };
             out.write_all(shown.as_bytes())?;
         }
+        session.run(script);
         Ok(())
     };
     match &source {
@@ -142,6 +145,32 @@ fn explain(args: &Args) -> Result<Outcome, Error> {
         writeln!(out, "{tally} ({} on {})", setting.policy.role, setting.policy.tier)?;
     }
     Ok(if tally.denied() == 0 { Outcome::NoneDenied } else { Outcome::SomeDenied })
+}
+
+/// What a session would know if everything so far had run.
+#[derive(Debug, Default)]
+struct Session {
+    tables: SessionTables,
+    is_in_block: bool,
+}
+
+impl Session {
+    fn run(&mut self, script: &Script) {
+        for facts in &script.statements {
+            self.tables.learn_in_text(facts);
+            for effect in &facts.effects {
+                match effect {
+                    Effect::Begin(_) => self.is_in_block = true,
+                    Effect::Commit { chain } | Effect::Rollback { chain } => self.is_in_block = *chain,
+                    Effect::PrepareTransaction => self.is_in_block = false,
+                    _ => {}
+                }
+            }
+        }
+        if !self.is_in_block {
+            self.tables.end_transaction();
+        }
+    }
 }
 
 /// The policy to judge by, and the database's name for hints.

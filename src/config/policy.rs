@@ -209,6 +209,8 @@ pub struct Policy {
     pub truncate_drop: Action,
     /// All other DDL, and ROLE statements.
     pub ddl: Action,
+    /// DDL that locks a table in use for long.
+    pub unsafe_ddl: Action,
     /// Files, programs, other connections, process control, replication, server settings.
     pub dangerous: Action,
     /// CALL and the database's own volatile functions.

@@ -72,7 +72,13 @@ pub enum Judgement {
 
 /// Judges each statement of a text, in order. Only [`decide`] gives the right to run anything; this tells people why.
 pub fn judge(script: &Script, policy: &Policy, view: &SessionView<'_>) -> Vec<Judgement> {
-    (0..script.statements.len()).map(|index| judge_one(&Context { script, index, policy, view })).collect()
+    let mut tables = view.tables.clone();
+    let judge_next = |(index, facts)| {
+        let judgement = judge_one(&Context { script, index, policy, view, tables: &tables });
+        tables.learn_in_text(facts);
+        judgement
+    };
+    script.statements.iter().enumerate().map(judge_next).collect()
 }
 
 fn judge_one(cx: &Context<'_>) -> Judgement {

@@ -25,7 +25,8 @@ impl Catalog for TestCatalog {
 }
 
 fn view(reason: Option<&str>) -> SessionView<'_> {
-    SessionView { database: "app", reason, catalog: &TestCatalog, confirmation: Confirmation::NotGiven }
+    let tables = SessionTables::NONE;
+    SessionView { database: "app", reason, catalog: &TestCatalog, tables, confirmation: Confirmation::NotGiven }
 }
 
 fn name(text: &str) -> Name {
@@ -44,6 +45,7 @@ fn facts(kind: Kind, tag: &str) -> Facts {
         effects: Vec::new(),
         locks: Vec::new(),
         hazards: Vec::new(),
+        schema_changes: Vec::new(),
         normalized: String::new(),
         fingerprint: String::new(),
         redacted: None,

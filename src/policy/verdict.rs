@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::SessionTables;
 use crate::sql::Script;
 
 /// SQLSTATE codes that the proxy itself answers with (Postgres documentation, appendix A).
@@ -171,6 +172,8 @@ pub struct SessionView<'a> {
     pub reason: Option<&'a str>,
     /// What the server's catalog says of functions.
     pub catalog: &'a dyn Catalog,
+    /// What the session knows of its tables.
+    pub tables: &'a SessionTables,
     /// Whether the user has confirmed this very text.
     pub confirmation: Confirmation,
 }

@@ -114,6 +114,9 @@ impl Core {
             // It ended by itself: a cancel would hit what comes next.
             self.wants_cancel = false;
         }
+        if let Some(facts) = run.judged.script.statements.get(run.statement) {
+            self.state.tables.learn(facts);
+        }
         self.state.completed(run.effects(), tag, link);
         if run.step().is_some_and(|step| step.leaves_state) {
             self.state.doubt.everything();

@@ -251,6 +251,25 @@ fn find(table: &[(Category, &[&str])], name: &str) -> Option<Category> {
     table.iter().find(|(_, names)| names.binary_search(&name).is_ok()).map(|&(category, _)| category)
 }
 
+/// Whether a function of Postgres's own may give another value for each row: it is VOLATILE (Postgres documentation, "Function
+/// Volatility Categories"). Those that only tell of the server's state are left out.
+pub fn is_volatile(name: &str) -> bool {
+    const VALUES: &[&str] = &[
+        "clock_timestamp",
+        "currval",
+        "gen_random_uuid",
+        "lastval",
+        "nextval",
+        "random",
+        "random_normal",
+        "setval",
+        "timeofday",
+        "uuidv4",
+        "uuidv7",
+    ];
+    VALUES.contains(&name) || category(None, name).is_some()
+}
+
 /// What an advisory lock function does; `None` for any other function.
 pub fn advisory(name: &str) -> Option<Advisory> {
     match name {

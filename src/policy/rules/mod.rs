@@ -13,6 +13,7 @@ mod text;
 mod unbounded;
 mod uncountable;
 mod unparsed;
+mod unsafe_ddl;
 
 pub(crate) use context::qualified;
 pub(super) use context::{Context, Finding};
@@ -235,6 +236,139 @@ pub const RULES: &[Rule] = &[
         sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
         tuning: Tuning::Key("ddl"),
         check: schema::maintenance,
+    },
+    Rule {
+        id: "create-index",
+        summary: "CREATE INDEX without CONCURRENTLY",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "create-index"),
+    },
+    Rule {
+        id: "drop-index",
+        summary: "DROP INDEX without CONCURRENTLY",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "drop-index"),
+    },
+    Rule {
+        id: "reindex",
+        summary: "REINDEX without CONCURRENTLY",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "reindex"),
+    },
+    Rule {
+        id: "add-column-default",
+        summary: "a new column whose DEFAULT gives each row another value",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "add-column-default"),
+    },
+    Rule {
+        id: "add-column-generated",
+        summary: "a new column GENERATED ALWAYS AS … STORED",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "add-column-generated"),
+    },
+    Rule {
+        id: "add-column-serial",
+        summary: "a new column that numbers the rows: serial, identity",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "add-column-serial"),
+    },
+    Rule {
+        id: "set-not-null",
+        summary: "SET NOT NULL on a table without a validated check",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "set-not-null"),
+    },
+    Rule {
+        id: "change-column-type",
+        summary: "ALTER COLUMN … TYPE",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "change-column-type"),
+    },
+    Rule {
+        id: "add-foreign-key",
+        summary: "ADD FOREIGN KEY without NOT VALID",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "add-foreign-key"),
+    },
+    Rule {
+        id: "add-check",
+        summary: "ADD CHECK without NOT VALID",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "add-check"),
+    },
+    Rule {
+        id: "add-unique",
+        summary: "ADD UNIQUE or PRIMARY KEY without USING INDEX",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "add-unique"),
+    },
+    Rule {
+        id: "add-exclusion",
+        summary: "ADD EXCLUDE",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "add-exclusion"),
+    },
+    Rule {
+        id: "attach-partition",
+        summary: "ATTACH PARTITION of a table without a validated check",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "attach-partition"),
+    },
+    Rule {
+        id: "detach-partition",
+        summary: "DETACH PARTITION without CONCURRENTLY",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "detach-partition"),
+    },
+    Rule {
+        id: "refresh-materialized-view",
+        summary: "REFRESH MATERIALIZED VIEW without CONCURRENTLY",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "refresh-materialized-view"),
+    },
+    Rule {
+        id: "table-rewrite",
+        summary: "VACUUM FULL, CLUSTER, SET LOGGED … : a table written anew",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "table-rewrite"),
+    },
+    Rule {
+        id: "rename",
+        summary: "a table or column whose name is taken away",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "rename"),
+    },
+    Rule {
+        id: "drop-column",
+        summary: "DROP COLUMN",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: |cx| unsafe_ddl::check(cx, "drop-column"),
+    },
+    Rule {
+        id: "lock-table",
+        summary: "LOCK TABLE in a mode that stops writes",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
+        tuning: Tuning::Action("unsafe_ddl"),
+        check: unsafe_ddl::lock_table,
     },
     Rule {
         id: "code-block",
