@@ -314,6 +314,11 @@ impl TierMetrics {
         counter!(DENIALS, "database" => self.database.clone(), "tier" => self.tier, "rule" => rule).increment(1);
     }
 
+    /// A rule in report mode would have refused a statement.
+    pub fn would_deny(&self, rule: &'static str) {
+        counter!(WOULD_DENY, "database" => self.database.clone(), "tier" => self.tier, "rule" => rule).increment(1);
+    }
+
     /// A limit ended a statement or a session.
     pub fn limit(&self, limit: Limit) {
         counter!(LIMITS, "database" => self.database.clone(), "tier" => self.tier, "kind" => limit.as_str())

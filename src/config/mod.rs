@@ -12,6 +12,7 @@ mod model;
 mod policy;
 mod problem;
 mod reader;
+mod rules;
 mod scram;
 mod show;
 mod tiers;
@@ -24,5 +25,6 @@ pub use load::{Loaded, known_keys, load, load_with_warnings, load_without_secret
 pub use model::*;
 pub use policy::*;
 pub use problem::{ConfigErrors, Problem};
+pub use rules::{Mode, RuleSetting, RuleSettings};
 pub use scram::scram_verifier;
 pub use show::{format_bytes, format_duration, policy_values, pool_values};

@@ -6,7 +6,7 @@ use super::model::SslMode;
 use super::policy::{AuditScope, OnAuditFailure, Policy, PoolLimits, ReasonRule};
 
 /// Every key of a policy and its value, as `[tiers.TIER]` would write them (without quotes), in the reference's order.
-pub fn policy_values(policy: &Policy) -> [(&'static str, String); 18] {
+pub fn policy_values(policy: &Policy) -> [(&'static str, String); 19] {
     let Policy {
         tier: _,
         role: _,
@@ -14,6 +14,7 @@ pub fn policy_values(policy: &Policy) -> [(&'static str, String); 18] {
         unbounded_write,
         truncate_drop,
         ddl,
+        unsafe_ddl,
         dangerous,
         opaque_write,
         code_block,
@@ -28,6 +29,8 @@ pub fn policy_values(policy: &Policy) -> [(&'static str, String); 18] {
         audit,
         audit_parameters,
         on_audit_failure,
+        // Shown by rule, where something is said of one.
+        rules: _,
     } = policy;
     let reason = matches!(reason, ReasonRule::Required);
     let audit = match audit {
@@ -43,6 +46,7 @@ pub fn policy_values(policy: &Policy) -> [(&'static str, String); 18] {
         ("unbounded_write", unbounded_write.to_string()),
         ("truncate_drop", truncate_drop.to_string()),
         ("ddl", ddl.to_string()),
+        ("unsafe_ddl", unsafe_ddl.to_string()),
         ("dangerous", dangerous.to_string()),
         ("opaque_write", opaque_write.to_string()),
         ("code_block", code_block.to_string()),

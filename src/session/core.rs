@@ -19,7 +19,7 @@ use super::state::SessionState;
 use super::stepwise::Stepwise;
 use crate::audit::{Record, SessionContext};
 use crate::guard::{Judge, Judged};
-use crate::policy::sqlstate;
+use crate::policy::{RuleId, sqlstate};
 use crate::sql::Class;
 use crate::upstream::{Link, Parameters, Settings, Statements};
 use crate::wire::{BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header};
@@ -65,6 +65,8 @@ pub(super) struct Core {
     pub(super) records: Vec<Record>,
     /// Statements that ended, for metrics.
     pub(super) finished: Vec<(Arc<Judged>, std::time::Duration)>,
+    /// Rules in report mode that would have refused a statement that ended, to be counted.
+    pub(super) would_deny: Vec<RuleId>,
     /// Refusals for metrics: class, rule, verdict.
     pub(super) denied: Vec<(Class, &'static str, &'static str)>,
     /// The audit trail could not be written lately: what has to be recorded is not run, where the policy says so.
@@ -147,6 +149,7 @@ impl Core {
             out: BytesMut::new(),
             records: vec![],
             finished: vec![],
+            would_deny: vec![],
             denied: vec![],
             is_audit_failing: false,
             has_violated: false,

@@ -368,6 +368,9 @@ impl Driver {
             }
             self.target.metrics.statement_seconds(duration);
         }
+        for rule in self.core.would_deny.drain(..) {
+            self.target.metrics.would_deny(rule);
+        }
         for (class, rule, verdict) in self.core.denied.drain(..) {
             self.target.metrics.statement(class, verdict);
             self.target.metrics.denied(rule);

@@ -217,9 +217,9 @@ impl Core {
         };
         let Some(portal) = self.portals.get(name) else { return self.refuse_extended(&no_portal(name), link) };
         let judged = Arc::clone(&portal.prepared.judged);
-        if !self.judge.still_holds(&judged, self.reason.as_deref()) {
+        if !self.still_holds(&judged) {
             // Policy, catalog or reason have changed since: judged again, and if the way has changed, refused.
-            let again = self.judge.judge(&judged.text, self.reason.as_deref());
+            let again = self.judge_again(&judged.text);
             if let Some(refused) = self.refuse_unless_permitted(&again) {
                 return self.refuse_extended(&refused, link);
             }
@@ -333,10 +333,10 @@ impl Core {
     /// The prepared statement of this name, judged again if anything has changed since it was.
     fn current(&mut self, name: &str) -> Result<Prepared, Report> {
         let Some(prepared) = self.prepared.get(name) else { return Err(no_statement(name)) };
-        if self.judge.still_holds(&prepared.judged, self.reason.as_deref()) {
+        if self.still_holds(&prepared.judged) {
             return Ok(prepared.clone());
         }
-        let judged = self.judge.judge(&prepared.judged.text, self.reason.as_deref());
+        let judged = self.judge_again(&prepared.judged.text);
         let prepared = Prepared { judged: Arc::clone(&judged), ..prepared.clone() };
         match self.refuse_unless_permitted(&judged) {
             Some(report) => Err(report),

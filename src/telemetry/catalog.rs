@@ -31,6 +31,7 @@ pub(super) const SESSIONS_PINNED: &str = "pgbelay_sessions_pinned";
 pub(super) const STATEMENTS: &str = "pgbelay_statements_total";
 pub(super) const STATEMENT_SECONDS: &str = "pgbelay_statement_duration_seconds";
 pub(super) const DENIALS: &str = "pgbelay_denials_total";
+pub(super) const WOULD_DENY: &str = "pgbelay_would_deny_total";
 pub(super) const LIMITS: &str = "pgbelay_limits_hit_total";
 pub(super) const CHECKOUT_SECONDS: &str = "pgbelay_pool_checkout_wait_seconds";
 pub(super) const POOL_MAX: &str = "pgbelay_pool_connections_max";
@@ -75,6 +76,12 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         labels: &["database", "tier", "rule"],
         help: "Statements refused, by rule.",
+    },
+    Metric {
+        name: WOULD_DENY,
+        kind: Kind::Counter,
+        labels: &["database", "tier", "rule"],
+        help: "Statements that ran and that a rule in report mode would have refused, by rule.",
     },
     Metric {
         name: LIMITS,

@@ -37,6 +37,7 @@ fn use_everything() {
     tier.statement(Class::Write, "deny");
     tier.statement_seconds(Duration::from_micros(700));
     tier.denied("unbounded-write");
+    tier.would_deny("unbounded-write");
     tier.limit(Limit::RowsWritten);
     tier.checkout_wait(Duration::from_millis(3));
     tier.pool(PoolGauges { max: 50, open: 7, idle: 4, in_use: 3, waiting: 2 });
