@@ -317,6 +317,7 @@ impl TargetRuntime {
     pub async fn greeting(
         &self,
         settings: &Settings,
+        patience: Duration,
     ) -> Result<Result<(Settings, Parameters), SettingsError>, CheckoutError> {
         let known = self
             .greetings
@@ -327,7 +328,7 @@ impl TargetRuntime {
         if let Some(known) = known {
             return Ok(Ok(known));
         }
-        let mut lease = self.pool.checkout().await?;
+        let mut lease = self.pool.checkout(patience).await?;
         let applied = lease.connection().apply(settings).await;
         if let Ok(parameters) = &applied {
             self.greetings.lock().unwrap_or_else(PoisonError::into_inner).put(settings.clone(), parameters.clone());
@@ -346,18 +347,20 @@ impl TargetRuntime {
         .hint("Try again; end transactions sooner, or have pool.max raised for this tier.")
     }
 
-    /// What a client is told when the server cannot be reached (SQLSTATE 08001); the cause goes into log and metrics.
+    /// What a client is told when the server cannot be reached (SQLSTATE 08001, or 57P03 while it starts); the cause goes into
+    /// log and metrics.
     pub fn unreachable(&self, error: &ConnectError) -> Report {
         self.metrics.upstream_error(error.kind());
         tracing::error!(target = %self.name, %error, "cannot connect upstream");
-        Report::error(sqlstate::CANNOT_CONNECT, format!("cannot connect to {}", self.name))
+        Report::error(error.sqlstate(), format!("cannot connect to {}", self.name))
             .detail(error.client_text())
             .hint("Try again; whoever runs pgbelay finds the cause in its log.")
     }
 
     async fn maintain(&self, server: &Server) {
         let mut outcome = self.pool.maintain().await;
-        if outcome.is_ok() && self.is_catalog_due() {
+        self.pool.check_health().await;
+        if outcome.is_ok() && self.pool.trouble().is_none() && self.is_catalog_due() {
             match ServerCatalog::load(&self.pool.endpoint).await {
                 Ok(catalog) => {
                     if !self.catalog.load().same_functions(&catalog) {
@@ -369,7 +372,7 @@ impl TargetRuntime {
                     // The server's own parameters may have changed with its configuration.
                     self.greetings.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 }
-                Err(error) => outcome = Err(error),
+                Err(error) => outcome = Err(Arc::new(error)),
             }
         }
         if let Err(error) = &outcome {
@@ -379,7 +382,10 @@ impl TargetRuntime {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if *logged != trouble {
             match &trouble {
-                None => tracing::info!(target = %self.name, "database reachable"),
+                None => {
+                    let hosts: Vec<String> = self.pool.endpoint.hosts().iter().map(ToString::to_string).collect();
+                    tracing::info!(target = %self.name, hosts = hosts.join(", "), "database reachable");
+                }
                 Some(error) => tracing::error!(target = %self.name, %error, "database not reachable"),
             }
             *logged = trouble;

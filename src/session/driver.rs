@@ -6,7 +6,7 @@ mod outside;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use io::{READ_AHEAD, WaitFor, Wake, poll_send};
@@ -176,7 +176,7 @@ impl Driver {
     async fn acquire(&mut self) -> Result<(), &'static str> {
         let started = Instant::now();
         let pool = Arc::clone(&self.target.pool);
-        let mut checkout = pin!(pool.checkout());
+        let mut checkout = pin!(pool.checkout(Duration::MAX));
         let checked_out = loop {
             if !self.core.out.is_empty()
                 && !self.is_client_gone
@@ -315,6 +315,10 @@ impl Driver {
     /// Gives up the connection and tells the client.
     fn lost(&mut self, detail: &str) -> Option<&'static str> {
         self.registered.control.cancel.detach();
+        if let Some(lease) = &mut self.lease {
+            // Only this connection, or the whole server.
+            lease.connection().link.is_suspect = true;
+        }
         self.lease = None;
         let ended = self.core.upstream_lost(&lost_report(detail));
         self.report();

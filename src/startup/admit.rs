@@ -92,7 +92,9 @@ impl Startup {
         target: &TargetRuntime,
         initial: &Settings,
     ) -> Result<(Settings, crate::upstream::Parameters), Refused> {
-        match target.greeting(initial).await {
+        // Whoever waits is told before the time for logging in is over.
+        let patience = self.server.runtime().config.listen.login_timeout / 2;
+        match target.greeting(initial, patience).await {
             Ok(Ok(greeting)) => Ok(greeting),
             Ok(Err(SettingsError::Refused { sqlstate: code, message })) => {
                 // The server's own words: they speak of the client's own setting.
@@ -101,9 +103,8 @@ impl Startup {
                     .hint("Check the connection's options and PGOPTIONS.")
                     .into())
             }
-            Ok(Err(SettingsError::Connect(error))) | Err(CheckoutError::Connect(error)) => {
-                Err(target.unreachable(&error).ending_session().into())
-            }
+            Ok(Err(SettingsError::Connect(error))) => Err(target.unreachable(&error).ending_session().into()),
+            Err(CheckoutError::Connect(error)) => Err(target.unreachable(&error).ending_session().into()),
             Err(CheckoutError::Full { max, waited }) => Err(target.full(max, waited).ending_session().into()),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 
-use super::{Applied, PreparedCache, Settings};
+use super::{Applied, PreparedCache, ServerRole, Settings};
 use crate::wire::{Reader, TransactionState};
 
 /// The protocol state of one upstream connection; the session works on it without touching a socket.
@@ -24,6 +24,8 @@ pub struct Link {
     pub transaction: TransactionState,
     /// Whether the ReadyForQuery of everything sent has come: only then may another session get it.
     pub in_sync: bool,
+    /// The host may be gone or not be what it was: it is looked at once the connection is given up.
+    pub is_suspect: bool,
 }
 
 impl Link {
@@ -37,7 +39,17 @@ impl Link {
             prepared: PreparedCache::default(),
             transaction: TransactionState::Idle,
             in_sync: true,
+            is_suspect: false,
         }
+    }
+
+    /// Takes the body of a ParameterStatus message; returns whether the value is new.
+    pub fn learn(&mut self, body: &[u8]) -> bool {
+        let was = ServerRole::told(&self.parameters).map(|role| role.is_standby);
+        let is_new = self.parameters.learn(body);
+        // A standby was promoted; the connection outlives that.
+        self.is_suspect |= is_new && was != ServerRole::told(&self.parameters).map(|role| role.is_standby);
+        is_new
     }
 
     /// Nothing is in flight, so it may be handed to another session.
