@@ -12,6 +12,7 @@ use super::LocalAction;
 use crate::audit::StatementRecord;
 use crate::config::{AuditScope, Policy};
 use crate::policy::{Confirmation, Denial, Permit, SessionView, Verdict, decide};
+use crate::sql::functions::{Category, category};
 use crate::sql::{Class, Effect, Facts, Kind, Script, classify};
 use crate::upstream::{Settings, SharedCatalog};
 
@@ -51,6 +52,8 @@ pub struct Judged {
     pub class: Class,
     /// Whether the policy wants it recorded when it runs.
     pub is_recorded: bool,
+    /// It cannot be done on a read replica, or would not be what it is meant to be there.
+    pub needs_primary: bool,
     /// Allowed by a confirmation, and so once.
     pub is_confirmed: bool,
     reason_given: bool,
@@ -217,6 +220,7 @@ impl Judge {
                     .iter()
                     .any(|f| !f.writes.is_empty() || !matches!(f.class, Class::Read | Class::Misc | Class::MiscSet)),
             },
+            needs_primary: script.statements.iter().any(needs_primary),
             script,
             steps,
             record: OnceLock::new(),
@@ -258,6 +262,38 @@ fn route(verdict: Verdict, steps: &[Step], script: &Script, limits_bytes: bool) 
         // A read that runs over its limit ends the text: what follows it must not have run.
         || (!is_one && limits_reads && script.statements.iter().any(is_change));
     if stepwise { Route::Stepwise(permit) } else { Route::Whole(permit) }
+}
+
+/// LISTEN is not possible on a standby, a lock there excludes nobody elsewhere, and what acts on the server means the primary.
+fn needs_primary(facts: &Facts) -> bool {
+    let is_bound = |effect: &Effect| {
+        matches!(
+            effect,
+            Effect::Listen
+                | Effect::Unlisten(_)
+                | Effect::AdvisoryLock
+                | Effect::AdvisoryUnlock
+                | Effect::AdvisoryUnlockAll
+        )
+    };
+    let reaches_beyond = |category| match category {
+        Category::ProcessControl
+        | Category::Files
+        | Category::OtherConnection
+        | Category::Replication
+        | Category::RunsSql
+        | Category::LargeObject
+        | Category::AdvisoryLock
+        | Category::Notification
+        | Category::Sequence => true,
+        Category::Settings | Category::Sleep => false,
+    };
+    facts.effects.iter().any(is_bound)
+        || facts
+            .functions
+            .iter()
+            .filter_map(|call| category(call.name.schema.as_deref(), &call.name.name))
+            .any(reaches_beyond)
 }
 
 fn changes_rows(facts: &Facts) -> bool {

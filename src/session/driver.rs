@@ -22,7 +22,7 @@ use crate::config::OnAuditFailure;
 use crate::policy::sqlstate;
 use crate::server::{Server, TargetRuntime};
 use crate::stream::Stream;
-use crate::upstream::{CheckoutError, Lease, Parameters, Settings};
+use crate::upstream::{CheckoutError, Lease, Parameters, Reach, Settings};
 use crate::wire::Report;
 
 /// Everything a session begins with; made by the start-up alone.
@@ -100,7 +100,7 @@ impl Driver {
             self.report();
             let waited = match step {
                 Step::End => return "client",
-                Step::NeedLease => match self.acquire().await {
+                Step::NeedLease(reach) => match self.acquire(reach).await {
                     Ok(()) => continue,
                     Err(why) => return why,
                 },
@@ -173,10 +173,12 @@ impl Driver {
     }
 
     /// A connection from the pool, while the client is watched. `Err` ends the session.
-    async fn acquire(&mut self) -> Result<(), &'static str> {
+    async fn acquire(&mut self, reach: Reach) -> Result<(), &'static str> {
+        // One that is held is to a server that will not do.
+        self.release();
         let started = Instant::now();
-        let pool = Arc::clone(&self.target.pool);
-        let mut checkout = pin!(pool.checkout(Duration::MAX));
+        let target = Arc::clone(&self.target);
+        let mut checkout = pin!(target.checkout(reach, Duration::MAX));
         let checked_out = loop {
             if !self.core.out.is_empty()
                 && !self.is_client_gone

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::cancel::CancelTarget;
+use super::endpoint::Counted;
 use super::{Applied, ConnectError, Link, Parameters, ServerRole, Settings, difference};
 use crate::stream::Stream;
 use crate::wire::{BodyError, HEADER, Reader, backend_header, error_field, put_bare, put_query};
@@ -22,12 +23,15 @@ pub struct Connection {
     pub cancel: Arc<CancelTarget>,
     /// Which host of the target it goes to.
     pub host: usize,
+    /// What the server was at login; `None` of a server before 14 that nobody asked.
+    pub role: Option<ServerRole>,
     /// The host's epoch when it was opened: a later one has retired it.
     pub(super) epoch: u64,
     /// When it was opened.
     pub opened: Instant,
     /// When it was last returned to the pool.
     pub idle_since: Instant,
+    pub(super) _counted: Counted,
 }
 
 /// The server did not accept a session's settings.
@@ -69,14 +73,15 @@ impl Connection {
     }
 
     /// What the server is, as it told at login; one older than 14 is asked.
-    pub(super) async fn role(&mut self) -> Result<ServerRole, ConnectError> {
-        if let Some(role) = ServerRole::told(&self.link.parameters) {
+    pub(super) async fn ask_role(&mut self) -> Result<ServerRole, ConnectError> {
+        if let Some(role) = self.role {
             return Ok(role);
         }
         let rows = self
             .query("SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')")
             .await?;
-        ServerRole::asked(&rows).ok_or_else(|| ConnectError::Protocol("no answer about recovery".to_owned()))
+        self.role = ServerRole::asked(&rows);
+        self.role.ok_or_else(|| ConnectError::Protocol("no answer about recovery".to_owned()))
     }
 
     /// Runs a simple query of the proxy's own and returns its rows. An error of the server is [`ConnectError::Refused`].

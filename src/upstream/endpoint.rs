@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,8 @@ struct Known {
     epoch: AtomicU64,
     /// A replica too far behind to be read from.
     is_lagging: AtomicBool,
+    /// Connections open.
+    open: AtomicU32,
     notes: Mutex<Notes>,
 }
 
@@ -50,8 +52,10 @@ struct Notes {
 pub struct HostView {
     /// Name and port.
     pub host: String,
-    /// What it was when it was last connected to; `None` before that, and of a server too old to tell by itself.
+    /// What it was when it was last connected to; `None` before that, and of a server before 14 that nobody asked.
     pub role: Option<ServerRole>,
+    /// Connections open, in use or not.
+    pub open: u32,
     /// Whether the latest attempt to use it failed, and it is tried after the others.
     pub is_set_back: bool,
     /// Whether it is a replica too far behind.
@@ -115,7 +119,7 @@ impl Endpoint {
             let mut notes = known.notes();
             notes.failed = connected.is_err().then(Instant::now);
             match &connected {
-                Ok(connection) => notes.role = ServerRole::told(&connection.link.parameters).or(notes.role),
+                Ok(connection) => notes.role = connection.role,
                 Err(ConnectError::Unsuitable { found, .. }) => notes.role = Some(*found),
                 Err(_) => notes.role = None,
             }
@@ -147,11 +151,14 @@ impl Endpoint {
         let cancel = CancelTarget::new(Arc::clone(self), host, address, logged_in.pid, logged_in.key);
         let now = Instant::now();
         let link = Link::new(logged_in.parameters);
+        let counted = Counted::new(self, host);
+        let cancel = Arc::new(cancel);
+        let role = ServerRole::told(&link.parameters);
         let mut connection =
-            Connection { stream, link, cancel: Arc::new(cancel), host, epoch, opened: now, idle_since: now };
+            Connection { stream, link, cancel, host, role, epoch, opened: now, idle_since: now, _counted: counted };
         let wanted = self.target.session_attrs;
         if wanted != SessionAttrs::Any {
-            let found = connection.role().await?;
+            let found = connection.ask_role().await?;
             if !found.suits(wanted) {
                 connection.close();
                 let Host { name, port } = self.host(host).clone();
@@ -162,8 +169,8 @@ impl Endpoint {
     }
 
     fn is_second_best(&self, connection: &Connection) -> bool {
-        self.target.session_attrs == SessionAttrs::PreferStandby
-            && self.notes_of(connection.host).is_some_and(|notes| notes.role.is_some_and(|role| !role.is_standby))
+        let is_primary = connection.role.is_some_and(|role| !role.is_standby);
+        self.target.session_attrs == SessionAttrs::PreferStandby && is_primary
     }
 
     /// The hosts to try, in this order: as the target says, with those that could not be used lately at the end.
@@ -190,6 +197,7 @@ impl Endpoint {
             HostView {
                 host: host.to_string(),
                 role: notes.role,
+                open: known.open.load(Ordering::Relaxed),
                 is_set_back: notes.is_set_back(),
                 is_lagging: known.is_lagging.load(Ordering::Relaxed),
             }
@@ -254,6 +262,27 @@ impl Endpoint {
 
     fn notes_of(&self, host: usize) -> Option<std::sync::MutexGuard<'_, Notes>> {
         self.known.get(host).map(Known::notes)
+    }
+}
+
+/// One connection of a host, as long as it lives.
+#[derive(Debug)]
+pub(super) struct Counted(Arc<Endpoint>, usize);
+
+impl Counted {
+    fn new(endpoint: &Arc<Endpoint>, host: usize) -> Self {
+        if let Some(known) = endpoint.known.get(host) {
+            known.open.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(Arc::clone(endpoint), host)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(known) = self.0.known.get(self.1) {
+            known.open.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -75,7 +75,12 @@ impl Pool {
     }
 
     fn retire(&self, host: usize, error: &ConnectError) {
-        tracing::warn!(%error, "connections are retired");
+        tracing::warn!(%error, "connections to the host are retired");
+        self.retire_host(host);
+    }
+
+    /// No connection that a host has now is lent again.
+    pub(super) fn retire_host(&self, host: usize) {
         self.endpoint.retire(host);
         self.close_idle_if(|connection| connection.host == host);
     }

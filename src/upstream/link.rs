@@ -26,6 +26,8 @@ pub struct Link {
     pub in_sync: bool,
     /// The host may be gone or not be what it was: it is looked at once the connection is given up.
     pub is_suspect: bool,
+    /// It was taken from a pool of replicas.
+    pub is_replica: bool,
 }
 
 impl Link {
@@ -40,6 +42,7 @@ impl Link {
             transaction: TransactionState::Idle,
             in_sync: true,
             is_suspect: false,
+            is_replica: false,
         }
     }
 

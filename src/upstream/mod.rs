@@ -12,6 +12,7 @@ mod login;
 mod open;
 mod pool;
 mod prepared;
+mod replicas;
 mod role;
 mod settings;
 
@@ -23,5 +24,6 @@ pub use endpoint::*;
 pub use link::*;
 pub use pool::*;
 pub use prepared::*;
+pub use replicas::*;
 pub use role::*;
 pub use settings::*;

@@ -128,6 +128,7 @@ impl Pool {
 
     /// Closes what is idle too long or too old, and opens connections up to `min`. Called every second or so.
     pub async fn maintain(self: &Arc<Self>) -> Result<(), Arc<ConnectError>> {
+        let mut has_lost = false;
         let stale: Vec<Connection> = {
             let mut idle = self.lock();
             let mut kept = VecDeque::with_capacity(idle.len());
@@ -135,7 +136,9 @@ impl Pool {
             let mut open = self.open.load(Ordering::Relaxed);
             for connection in idle.drain(..) {
                 let too_idle = connection.idle_since.elapsed() >= self.limits.idle && open > self.limits.min;
-                if too_idle || !self.is_fit(&connection) || !is_open(&connection) {
+                let is_lost = !is_open(&connection);
+                has_lost |= is_lost;
+                if is_lost || too_idle || !self.is_fit(&connection) {
                     open -= 1;
                     stale.push(connection);
                 } else {
@@ -149,8 +152,9 @@ impl Pool {
             self.closed();
             connection.close();
         }
-        // A server that was never reached is tried even where no connection is kept.
-        let wanted = if self.gate.has_connected() { self.limits.min } else { self.limits.min.max(1) };
+        // A server that was never reached, or may be gone, is tried even where no connection is kept.
+        let is_in_doubt = has_lost || !self.gate.has_connected();
+        let wanted = if is_in_doubt { self.limits.min.max(1) } else { self.limits.min };
         // While the gate is closed its own probe knocks.
         while self.open.load(Ordering::Relaxed) < wanted && self.gate.trouble().is_none() {
             // A slot is held while connecting, so that `max` holds.
