@@ -22,8 +22,8 @@ use crate::session::{Order, Sessions};
 use crate::telemetry::{PoolGauges, ProcessMetrics, TierMetrics};
 use crate::tls::{self, TlsSetupError};
 use crate::upstream::{
-    CheckoutError, ConnectError, Endpoint, Parameters, Pool, ServerCatalog, Settings, SettingsError, SharedCatalog,
-    Statements, empty_catalog, Lease, Reach, ReplicaSet, ServerRole,
+    CheckoutError, ConnectError, Endpoint, Lease, Parameters, Pool, Reach, ReplicaSet, ServerCatalog, ServerRole,
+    Settings, SettingsError, SharedCatalog, Statements, empty_catalog,
 };
 use crate::wire::Report;
 
@@ -477,7 +477,11 @@ impl Readiness for ServerReadiness {
         for target in server.runtime().targets.values() {
             let is_reachable = target.pool.trouble().is_none();
             let detail = if is_reachable { "reachable" } else { "not reachable" };
-            checks.push(check(format!("database {}", target.name), is_reachable, format!("{detail}: {}", target.hosts())));
+            checks.push(check(
+                format!("database {}", target.name),
+                is_reachable,
+                format!("{detail}: {}", target.hosts()),
+            ));
         }
         checks
     }

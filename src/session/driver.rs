@@ -174,8 +174,10 @@ impl Driver {
 
     /// A connection from the pool, while the client is watched. `Err` ends the session.
     async fn acquire(&mut self, reach: Reach) -> Result<(), &'static str> {
-        // One that is held is to a server that will not do.
-        self.release();
+        if self.lease.is_some() {
+            // It is to a server that will not do.
+            self.release();
+        }
         let started = Instant::now();
         let target = Arc::clone(&self.target);
         let mut checkout = pin!(target.checkout(reach, Duration::MAX));

@@ -44,6 +44,8 @@ impl Core {
 
 fn on_replica() -> Report {
     Report::error(sqlstate::NOT_SUPPORTED, "this statement is not possible on a read replica")
-        .detail("The transaction began on a replica; LISTEN, advisory locks and what acts on the server need the primary.")
+        .detail(
+            "The transaction began on a replica; LISTEN, advisory locks and what acts on the server need the primary.",
+        )
         .hint("End the transaction and run the statement outside of one, or as the first of a new one without BEGIN.")
 }

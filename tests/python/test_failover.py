@@ -21,7 +21,7 @@ def test_failover_under_load():
         lost, doubled = load.lost_and_doubled(site.written())
         assert not lost and not doubled
         # Probes are at most a second apart, and the standby is the second host.
-        assert load.first_success_after(promoted) - promoted < 3
+        assert load.first_success_after(promoted) - promoted < 5
         errors = load.errors()
         # Each client lost at most what it had in flight: 08006, or 25P02 behind it in its transaction.
         assert set(errors) <= {"08006", "25P02", "57P01", "57P02"}, errors

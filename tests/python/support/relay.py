@@ -12,18 +12,21 @@ SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 class Relay:
     """Listens on a port of its own; each connection is passed on to `target` in two threads.
 
-    `tls`: certificate and key; the relay ends TLS itself then, and speaks TLS to Postgres as well unless `plain_behind`.
-    `direct`: TLS begins without an SSLRequest.
+    `tls`: certificate and key; the relay ends TLS itself then, and speaks TLS to Postgres as well.
+    `direct`: TLS begins without an SSLRequest; with `alpn=False` no protocol is chosen.
+    `refuse_tls`: an SSLRequest is answered with N.
+    Without a target each connection is closed at once.
     `edit`: called with each message of the server's start-up (type, body); a false result leaves the message out.
     """
 
-    def __init__(self, target=None, *, tls=None, direct=False, plain_behind=False, edit=None):
-        self.target, self.direct, self.plain_behind, self.edit = target, direct, plain_behind, edit
+    def __init__(self, target=None, *, tls=None, direct=False, alpn=True, refuse_tls=False, edit=None):
+        self.target, self.direct, self.refuse_tls, self.edit = target, direct, refuse_tls, edit
         self.context = None
         if tls:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(*tls)
-            self.context.set_alpn_protocols(["postgresql"])
+            if alpn:
+                self.context.set_alpn_protocols(["postgresql"])
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.accepted = 0
@@ -65,12 +68,14 @@ class Relay:
                     assert client.recv(8, socket.MSG_WAITALL) == SSL_REQUEST
                     client.sendall(b"S")
                 client = self.context.wrap_socket(client, server_side=True)
-                if not self.plain_behind:
-                    server.sendall(SSL_REQUEST)
-                    assert server.recv(1) == b"S"
-                    anyone = ssl.create_default_context()
-                    anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
-                    server = anyone.wrap_socket(server)
+                server.sendall(SSL_REQUEST)
+                assert server.recv(1) == b"S"
+                anyone = ssl.create_default_context()
+                anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
+                server = anyone.wrap_socket(server)
+            elif self.refuse_tls:
+                assert client.recv(8, socket.MSG_WAITALL) == SSL_REQUEST
+                client.sendall(b"N")
         except (OSError, AssertionError):
             client.close()
             return
