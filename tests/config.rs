@@ -142,7 +142,7 @@ fn the_contracts_example_means_what_it_says() {
     assert_eq!((int.tier, int.password.as_ref().unwrap().expose()), (Tier::Int, "s3cret"));
     let prod = config.target("app_prod").unwrap();
     assert_eq!(prod, config.target("app:prod").unwrap());
-    assert_eq!((prod.host.as_str(), prod.port, prod.sslmode), ("db", 5432, SslMode::VerifyFull));
+    assert_eq!((prod.hosts[0].to_string().as_str(), prod.sslmode), ("db:5432", SslMode::VerifyFull));
     assert_eq!(prod.password.as_ref().unwrap().expose(), "sesame");
 
     let engineer = config.policy(Role::Engineer, Tier::Prod).unwrap();

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::cli::{ConfigArg, connect};
-use crate::config::{self, Config, Loaded, Mode, Policy, Role, Target, Tier, format_duration};
+use crate::config::{self, Config, Host, Loaded, Mode, Policy, Replicas, Role, Target, Tier, format_duration};
 use crate::policy::{RULES, RuleId};
 
 /// Arguments of `pgbelay check`.
@@ -113,28 +113,38 @@ fn general(config: &Config) -> Table {
 
 fn databases(config: &Config) -> Table {
     let mut table = Table::default();
-    table.row(["database", "also called", "upstream", "as", "password", "sslmode", "connect within"]);
+    table.row(["database", "also called", "upstream", "servers", "as", "password", "sslmode", "connect within"]);
     for (name, database) in &config.databases {
         for (tier, target) in &database.targets {
             let bare = if *tier == database.default_tier { format!("{name}, ") } else { String::new() };
             let aliases = format!("{bare}{}", target.alias.as_deref().unwrap_or_default());
-            table.row([
-                target.name().as_str(),
-                aliases.trim_end_matches(", "),
-                &upstream(target),
-                &target.user,
-                if target.password.is_some() { "given" } else { "none" },
-                target.sslmode.as_str(),
-                &format_duration(target.connect_timeout),
-            ]);
+            let target_name = target.name();
+            let name = [target_name.as_str(), aliases.trim_end_matches(", ")];
+            table.row(name.into_iter().chain(place(target).iter().map(String::as_str)));
+            if let Some(Replicas { target, max_lag }) = &target.replicas {
+                let lag =
+                    max_lag.map_or_else(|| "any lag".to_owned(), |lag| format!("lag up to {}", format_duration(lag)));
+                table.row(["  replicas", &lag].into_iter().chain(place(target).iter().map(String::as_str)));
+            }
         }
     }
     table
 }
 
+fn place(target: &Target) -> [String; 6] {
+    [
+        upstream(target),
+        target.session_attrs.as_str().to_owned(),
+        target.user.clone(),
+        if target.password.is_some() { "given" } else { "none" }.to_owned(),
+        target.sslmode.as_str().to_owned(),
+        format_duration(target.connect_timeout),
+    ]
+}
+
 fn upstream(target: &Target) -> String {
-    let host = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host.clone() };
-    format!("{host}:{} {}", target.port, target.dbname)
+    let hosts: Vec<String> = target.hosts.iter().map(Host::to_string).collect();
+    format!("{} {}", hosts.join(","), target.dbname)
 }
 
 fn users(config: &Config) -> Table {

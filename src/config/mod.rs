@@ -3,6 +3,7 @@
 //! Loading has two stages: `reader` gives TOML values with their places, and one file a section makes of them the checked
 //! [`Config`]. docs/configuration.md is the reference of every key.
 
+mod connection;
 mod databases;
 mod defaults;
 mod files;
@@ -17,9 +18,11 @@ mod scram;
 mod show;
 mod tiers;
 mod url;
+mod url_parameters;
 mod users;
 mod values;
 
+pub use connection::*;
 pub use defaults::{default_policy, default_pool};
 pub use load::{Loaded, known_keys, load, load_with_warnings, load_without_secrets, parse};
 pub use model::*;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::model::SslMode;
 use super::policy::{AuditScope, OnAuditFailure, Policy, PoolLimits, ReasonRule};
 
 /// Every key of a policy and its value, as `[tiers.TIER]` would write them (without quotes), in the reference's order.
@@ -90,19 +89,6 @@ pub fn format_bytes(bytes: u64) -> String {
     let fitting = units.into_iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size));
     let (size, unit) = fitting.unwrap_or((1, "B"));
     format!("{}{unit}", bytes / size)
-}
-
-impl SslMode {
-    /// libpq's name of it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SslMode::Disable => "disable",
-            SslMode::Prefer => "prefer",
-            SslMode::Require => "require",
-            SslMode::VerifyCa => "verify-ca",
-            SslMode::VerifyFull => "verify-full",
-        }
-    }
 }
 
 fn limit<T>(value: &Option<T>, show: impl FnOnce(&T) -> String) -> String {

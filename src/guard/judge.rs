@@ -54,6 +54,8 @@ pub struct Judged {
     pub class: Class,
     /// Whether the policy wants it recorded when it runs.
     pub is_recorded: bool,
+    /// It cannot be done on a read replica, or would not be what it is meant to be there.
+    pub needs_primary: bool,
     /// Allowed by a confirmation, and so once.
     pub is_confirmed: bool,
     /// It asks, or makes something that will ask, for currval or lastval.
@@ -260,6 +262,7 @@ impl Judge {
             },
             reads_sequences: reads_sequences(text),
             moves_sequences: script.statements.iter().any(moves_sequences),
+            needs_primary: script.statements.iter().any(needs_primary),
             script,
             steps,
             record: OnceLock::new(),
@@ -303,6 +306,38 @@ fn route(verdict: Verdict, steps: &[Step], script: &Script, limits_bytes: bool) 
         // A read that runs over its limit ends the text: what follows it must not have run.
         || (!is_one && limits_reads && script.statements.iter().any(is_change));
     if stepwise { Route::Stepwise(permit) } else { Route::Whole(permit) }
+}
+
+/// LISTEN is not possible on a standby, a lock there excludes nobody elsewhere, and what acts on the server means the primary.
+fn needs_primary(facts: &Facts) -> bool {
+    let is_bound = |effect: &Effect| {
+        matches!(
+            effect,
+            Effect::Listen
+                | Effect::Unlisten(_)
+                | Effect::AdvisoryLock
+                | Effect::AdvisoryUnlock
+                | Effect::AdvisoryUnlockAll
+        )
+    };
+    let reaches_beyond = |category| match category {
+        Category::ProcessControl
+        | Category::Files
+        | Category::OtherConnection
+        | Category::Replication
+        | Category::RunsSql
+        | Category::LargeObject
+        | Category::AdvisoryLock
+        | Category::Notification
+        | Category::Sequence => true,
+        Category::Settings | Category::Sleep => false,
+    };
+    facts.effects.iter().any(is_bound)
+        || facts
+            .functions
+            .iter()
+            .filter_map(|call| category(call.name.schema.as_deref(), &call.name.name))
+            .any(reaches_beyond)
 }
 
 fn changes_rows(facts: &Facts) -> bool {

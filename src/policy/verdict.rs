@@ -35,6 +35,8 @@ pub mod sqlstate {
     pub const CONNECTION_FAILURE: &str = "08006";
     /// sqlclient_unable_to_establish_sqlconnection: the upstream cannot be reached.
     pub const CANNOT_CONNECT: &str = "08001";
+    /// cannot_connect_now
+    pub const CANNOT_CONNECT_NOW: &str = "57P03";
     /// admin_shutdown.
     pub const ADMIN_SHUTDOWN: &str = "57P01";
     /// idle_in_transaction_session_timeout.

@@ -21,7 +21,7 @@ use crate::audit::{Record, SessionContext};
 use crate::guard::{Judge, Judged};
 use crate::policy::{RuleId, sqlstate};
 use crate::sql::Class;
-use crate::upstream::{Link, Parameters, Settings, Statements};
+use crate::upstream::{Link, Parameters, Reach, Settings, Statements};
 use crate::wire::{BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header};
 
 /// Output beyond this many bytes is sent before more is taken in.
@@ -36,8 +36,8 @@ pub(super) enum Step {
     AwaitReplies,
     /// The output is to be sent first.
     Drain,
-    /// An upstream connection.
-    NeedLease,
+    /// An upstream connection, to such a server; one that is held is given back for it.
+    NeedLease(Reach),
     /// This record on disk; then [`Core::intent_recorded`].
     NeedIntent(Box<Record>),
     /// The session is over; what is in `out` is still to be sent.
@@ -194,7 +194,7 @@ impl Core {
     pub(super) fn client(&mut self, input: &mut BytesMut, link: Option<&mut Link>) -> Step {
         let step = self.advance(input, link);
         self.is_message_waiting =
-            matches!(step, Step::AwaitReplies | Step::NeedIntent(_) | Step::NeedLease | Step::Drain);
+            matches!(step, Step::AwaitReplies | Step::NeedIntent(_) | Step::NeedLease(_) | Step::Drain);
         step
     }
 
@@ -253,7 +253,9 @@ impl Core {
             return self.discard(header, input);
         }
         if matches!(header.tag, b'P' | b'B' | b'D' | b'E') {
-            if let Some(report) = self.refusal.take() {
+            if !self.state.is_orphaned
+                && let Some(report) = self.refusal.take()
+            {
                 self.refuse_extended(&report, link);
                 return self.discard(header, input);
             }

@@ -6,7 +6,7 @@ mod outside;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use io::{READ_AHEAD, WaitFor, Wake, poll_send};
@@ -23,7 +23,7 @@ use crate::config::OnAuditFailure;
 use crate::policy::sqlstate;
 use crate::server::{Kept, Server, TargetRuntime};
 use crate::stream::Stream;
-use crate::upstream::{CheckoutError, Lease, Parameters, Settings};
+use crate::upstream::{CheckoutError, Lease, Parameters, Reach, Settings};
 use crate::wire::Report;
 
 /// Everything a session begins with; made by the start-up alone.
@@ -104,7 +104,7 @@ impl Driver {
             self.report();
             let waited = match step {
                 Step::End => return "client",
-                Step::NeedLease => match self.acquire().await {
+                Step::NeedLease(reach) => match self.acquire(reach).await {
                     Ok(()) => continue,
                     Err(why) => return why,
                 },
@@ -177,10 +177,14 @@ impl Driver {
     }
 
     /// A connection from the pool, while the client is watched. `Err` ends the session.
-    async fn acquire(&mut self) -> Result<(), &'static str> {
+    async fn acquire(&mut self, reach: Reach) -> Result<(), &'static str> {
+        if self.lease.is_some() {
+            // It is to a server that will not do.
+            self.release();
+        }
         let started = Instant::now();
-        let pool = Arc::clone(&self.target.pool);
-        let mut checkout = pin!(pool.checkout());
+        let target = Arc::clone(&self.target);
+        let mut checkout = pin!(target.checkout(reach, Duration::MAX));
         let checked_out = loop {
             if !self.core.out.is_empty()
                 && !self.is_client_gone
@@ -333,6 +337,10 @@ impl Driver {
     /// Gives up the connection and tells the client.
     fn lost(&mut self, detail: &str) -> Option<&'static str> {
         self.registered.control.cancel.detach();
+        if let Some(lease) = &mut self.lease {
+            // Only this connection, or the whole server.
+            lease.connection().link.is_suspect = true;
+        }
         self.lease = None;
         let ended = self.core.upstream_lost(&lost_report(detail));
         self.report();

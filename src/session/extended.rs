@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::core::{Core, Progress, Step, behind_opaque, body_report};
 use super::count::COUNT;
 use super::intent::IntentGate;
+use super::place::Placed;
 use super::replies::{Aside, Expect, Own, Stage};
 use super::run::Run;
 use super::simple::failed_transaction;
@@ -87,7 +88,11 @@ impl Core {
         {
             self.answer_known_parse(parse.name);
         } else {
-            let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+            let link = match self.place(&judged, link) {
+                Placed::On(link) => link,
+                Placed::Wait(step) => return Progress::Stop(step),
+                Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
+            };
             if let Some(wait) = self.begin_batch(link) {
                 return wait;
             }
@@ -137,7 +142,11 @@ impl Core {
         if judged.local().is_some() || judged.script.statements.is_empty() || self.state.is_orphaned {
             self.answer(put_bind_complete);
         } else {
-            let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+            let link = match self.place(judged, link) {
+                Placed::On(link) => link,
+                Placed::Wait(step) => return Progress::Stop(step),
+                Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
+            };
             if let Some(wait) = self.begin_batch(link) {
                 return wait;
             }
@@ -179,7 +188,11 @@ impl Core {
             }
             return Progress::Consumed;
         }
-        let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+        let link = match self.place(&prepared.judged, link) {
+            Placed::On(link) => link,
+            Placed::Wait(step) => return Progress::Stop(step),
+            Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
+        };
         if let Some(wait) = self.begin_batch(link) {
             return wait;
         }
@@ -404,14 +417,12 @@ impl Core {
     }
 
     fn execute_in_lost_block(&mut self, judged: &Judged) -> Progress {
-        let ends = |effect: &Effect| matches!(effect, Effect::Commit { .. } | Effect::Rollback { .. });
-        if judged.first().is_some_and(|facts| facts.effects.iter().any(ends)) {
-            self.state.is_orphaned = false;
-            self.state.transaction = TransactionState::Idle;
-            self.answer(|out| put_command_complete("ROLLBACK", out));
-            Progress::Consumed
-        } else {
-            self.refuse_extended(&failed_transaction(), None)
+        match self.end_lost_block(judged) {
+            Ok(()) => {
+                self.answer(|out| put_command_complete("ROLLBACK", out));
+                Progress::Consumed
+            }
+            Err(report) => self.refuse_extended(&report, None),
         }
     }
 }

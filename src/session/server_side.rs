@@ -162,7 +162,7 @@ impl Core {
         let body = &message[HEADER..];
         match header.tag {
             b'S' => {
-                link.parameters.learn(body);
+                link.learn(body);
                 if let Some(broken) = self.reads_otherwise(link) {
                     return Err(broken);
                 }

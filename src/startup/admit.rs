@@ -14,7 +14,7 @@ use crate::guard::{Judge, LocalAction, Route, denial_report, notice_report};
 use crate::policy::{SessionTables, WouldDeny, sqlstate};
 use crate::server::{Runtime, TargetRuntime};
 use crate::session::Session;
-use crate::upstream::{CheckoutError, Settings, SettingsError, push_literal, push_setting_name};
+use crate::upstream::{CheckoutError, Reach, Settings, SettingsError, push_literal, push_setting_name};
 use crate::wire::{Report, TransactionState, put_authentication, put_backend_key, put_parameter_status, put_ready};
 
 /// Size of a cancel key in protocol 3.0, and in 3.2.
@@ -41,7 +41,8 @@ impl Startup {
             .ok_or_else(|| told(sqlstate::INTERNAL, "the role has no policy on this tier"))?;
         let mut out = BytesMut::new();
         let (initial, would_deny) = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;
-        let (initial, told_parameters) = self.greeting(&target, &initial).await?;
+        let reach = if judge.policy.is_read_only() { Reach::Replica } else { Reach::Primary };
+        let (initial, told_parameters) = self.greeting(&target, &initial, reach).await?;
         let context = Arc::new(SessionContext {
             id: self.server.next_session_id(),
             user: user.name.clone(),
@@ -91,8 +92,11 @@ impl Startup {
         &self,
         target: &TargetRuntime,
         initial: &Settings,
+        reach: Reach,
     ) -> Result<(Settings, crate::upstream::Parameters), Refused> {
-        match target.greeting(initial).await {
+        // Whoever waits is told before the time for logging in is over.
+        let patience = self.server.runtime().config.listen.login_timeout / 2;
+        match target.greeting(initial, reach, patience).await {
             Ok(Ok(greeting)) => Ok(greeting),
             Ok(Err(SettingsError::Refused { sqlstate: code, message })) => {
                 // The server's own words: they speak of the client's own setting.
@@ -101,9 +105,8 @@ impl Startup {
                     .hint("Check the connection's options and PGOPTIONS.")
                     .into())
             }
-            Ok(Err(SettingsError::Connect(error))) | Err(CheckoutError::Connect(error)) => {
-                Err(target.unreachable(&error).ending_session().into())
-            }
+            Ok(Err(SettingsError::Connect(error))) => Err(target.unreachable(&error).ending_session().into()),
+            Err(CheckoutError::Connect(error)) => Err(target.unreachable(&error).ending_session().into()),
             Err(CheckoutError::Full { max, waited }) => Err(target.full(max, waited).ending_session().into()),
         }
     }

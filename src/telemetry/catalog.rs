@@ -39,6 +39,8 @@ pub(super) const POOL_OPEN: &str = "pgbelay_pool_connections_open";
 pub(super) const POOL_IDLE: &str = "pgbelay_pool_connections_idle";
 pub(super) const POOL_IN_USE: &str = "pgbelay_pool_connections_in_use";
 pub(super) const POOL_WAITING: &str = "pgbelay_pool_clients_waiting";
+pub(super) const UPSTREAM_CONNECTIONS: &str = "pgbelay_upstream_connections";
+pub(super) const REPLICA_LAG: &str = "pgbelay_replica_lag_seconds";
 pub(super) const UPSTREAM_ERRORS: &str = "pgbelay_upstream_errors_total";
 pub(super) const ACCEPTED: &str = "pgbelay_connections_accepted_total";
 pub(super) const REFUSED: &str = "pgbelay_connections_refused_total";
@@ -104,6 +106,18 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         labels: TIER,
         help: "Sessions that wait for an upstream connection.",
+    },
+    Metric {
+        name: UPSTREAM_CONNECTIONS,
+        kind: Kind::Gauge,
+        labels: &["database", "tier", "host", "role"],
+        help: "Upstream connections open, by host and what that is: primary, standby or unknown.",
+    },
+    Metric {
+        name: REPLICA_LAG,
+        kind: Kind::Gauge,
+        labels: &["database", "tier", "host"],
+        help: "How far a replica is behind its primary; infinite when that is not known.",
     },
     Metric {
         name: UPSTREAM_ERRORS,

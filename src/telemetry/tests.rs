@@ -45,6 +45,8 @@ fn use_everything() {
     tier.pinned("listen");
     tier.unpinned("listen");
     tier.upstream_error("connect");
+    tier.host("db:5432", Some("primary"), 2);
+    tier.replica_lag("db:5432", None);
 }
 
 #[track_caller]
