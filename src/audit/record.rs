@@ -88,6 +88,10 @@ pub struct Record {
     pub rule: Option<RuleId>,
     /// `allow`, `guarded`, `read_only`, `confirm`, `deny`.
     pub verdict: Option<&'static str>,
+    /// Rows that the planner expected, where it was asked.
+    pub estimated_rows: Option<u64>,
+    /// Cost that it expected, in its own units.
+    pub estimated_cost: Option<f64>,
     /// Rows changed or returned.
     pub rows: Option<u64>,
     /// Bytes sent to the client.
@@ -113,6 +117,8 @@ impl Record {
             reason: None,
             rule: None,
             verdict: None,
+            estimated_rows: None,
+            estimated_cost: None,
             rows: None,
             bytes: None,
             duration: None,

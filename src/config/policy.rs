@@ -219,6 +219,12 @@ pub struct Policy {
     pub max_rows_returned: Option<u64>,
     /// Bytes one read may return; `None` is no limit.
     pub max_bytes_returned: Option<u64>,
+    /// Highest cost that the planner may expect of one statement, in its own units; `None` asks for no plan.
+    pub max_estimated_cost: Option<u64>,
+    /// Most rows that the planner may expect one statement to return or change; `None` asks for no plan.
+    pub max_estimated_rows: Option<u64>,
+    /// A plan that combines every row of one table with every row of another.
+    pub join_without_condition: Action,
     /// Whether a reason must be given.
     pub reason: ReasonRule,
     /// Longest time of one statement; also set on the server.

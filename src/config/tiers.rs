@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::defaults::{default_policy, default_pool};
 use super::policy::{Access, Action, AuditScope, OnAuditFailure, Policy, PoolLimits, ReasonRule, Role, Tier};
 use super::reader::Section;
-use super::values::{boolean, bytes, choice, duration, limit, number, rows};
+use super::values::{boolean, bytes, choice, cost, duration, limit, number, rows};
 
 /// Most connections one pool may have; Postgres itself allows no more (`max_connections`).
 const MOST_CONNECTIONS: u64 = 262_143;
@@ -60,6 +60,9 @@ struct Overrides {
     max_rows_written: Option<Option<u64>>,
     max_rows_returned: Option<Option<u64>>,
     max_bytes_returned: Option<Option<u64>>,
+    max_estimated_cost: Option<Option<u64>>,
+    max_estimated_rows: Option<Option<u64>>,
+    join_without_condition: Option<Action>,
     reason: Option<ReasonRule>,
     statement_timeout: Option<Option<Duration>>,
     lock_timeout: Option<Option<Duration>>,
@@ -88,6 +91,9 @@ impl Overrides {
             max_rows_written: count("max_rows_written"),
             max_rows_returned: count("max_rows_returned"),
             max_bytes_returned: section.get("max_bytes_returned", limit(bytes)).map(|at| at.value),
+            max_estimated_cost: section.get("max_estimated_cost", limit(cost)).map(|at| at.value),
+            max_estimated_rows: count("max_estimated_rows"),
+            join_without_condition: action("join_without_condition"),
             reason: flag("reason").map(required),
             statement_timeout: time("statement_timeout"),
             lock_timeout: time("lock_timeout"),
@@ -111,6 +117,9 @@ impl Overrides {
         if !role.has_limited_reads() {
             meant.max_rows_returned = None;
             meant.max_bytes_returned = None;
+            meant.max_estimated_cost = None;
+            meant.max_estimated_rows = None;
+            meant.join_without_condition = None;
         }
         match role {
             Role::Admin | Role::Engineer => {}
@@ -146,6 +155,9 @@ impl Overrides {
         set(&mut policy.max_rows_written, self.max_rows_written);
         set(&mut policy.max_rows_returned, self.max_rows_returned);
         set(&mut policy.max_bytes_returned, self.max_bytes_returned);
+        set(&mut policy.max_estimated_cost, self.max_estimated_cost);
+        set(&mut policy.max_estimated_rows, self.max_estimated_rows);
+        set(&mut policy.join_without_condition, self.join_without_condition);
         set(&mut policy.reason, self.reason);
         set(&mut policy.statement_timeout, self.statement_timeout);
         set(&mut policy.lock_timeout, self.lock_timeout);

@@ -5,6 +5,7 @@ mod decide;
 mod family;
 mod guards;
 mod limits;
+mod plan_gate;
 mod rules;
 mod verdict;
 
@@ -14,6 +15,10 @@ mod tests;
 pub use catalog::*;
 pub use decide::*;
 pub use limits::*;
+pub use plan_gate::{
+    FEWEST_PAIRS, PLAN_RULES, PlanEstimate, PlanRule, PlanStep, PlanVerdict, Unjoined, expected_rows, judge_plan,
+    unreadable_plan, wants_plan,
+};
 pub(crate) use rules::qualified;
 pub use rules::{RULES, Rule, reads_texts_otherwise};
 pub use verdict::*;

@@ -8,7 +8,7 @@ use super::replies::{Expect, Own};
 use super::run::Run;
 use super::stepwise::Stepwise;
 use crate::guard::{Judged, Route, notice_report};
-use crate::policy::{Notice, sqlstate};
+use crate::policy::{Notice, Pending, sqlstate};
 use crate::sql::Effect;
 use crate::upstream::Link;
 use crate::wire::{Report, TransactionState, put_command_complete, put_empty_query, put_query, put_ready, read_query};
@@ -30,7 +30,14 @@ impl Core {
         self.prepared.remove("");
         self.portals.remove("");
         match &judged.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => {
+            Route::Confirm(_)
+                if judged.plan_to_confirm.is_some()
+                    && self.state.transaction != TransactionState::Failed
+                    && !self.state.is_orphaned =>
+            {
+                self.run_stepwise(&judged)
+            }
+            Route::Refuse(denial) | Route::Confirm(Pending { denial, .. }) => {
                 let report = self.denied(&judged, denial);
                 self.refuse_query(&report, link)
             }
@@ -68,13 +75,15 @@ impl Core {
                 self.replies.push_back(Expect::Query(Box::new(run)));
                 Progress::Consumed
             }
-            Route::Stepwise(_) | Route::SingleStatement(_) => {
-                let run = Run::new(Arc::clone(&judged), self.next_number(), self.reason.clone());
-                self.count_statement();
-                self.stepwise = Some(Stepwise::new(run));
-                Progress::Consumed
-            }
+            Route::Stepwise(_) | Route::SingleStatement(_) => self.run_stepwise(&judged),
         }
+    }
+
+    fn run_stepwise(&mut self, judged: &Arc<Judged>) -> Progress {
+        let run = Run::new(Arc::clone(judged), self.next_number(), self.reason.clone());
+        self.count_statement();
+        self.stepwise = Some(Stepwise::new(run));
+        Progress::Consumed
     }
 
     /// FunctionCall: the fast-path interface calls a function by OID, past every rule, so it is not offered.

@@ -16,6 +16,7 @@ mod keywords;
 mod lexer;
 mod normalize;
 mod parse;
+mod planned;
 mod query;
 mod reader;
 mod redact;
@@ -33,6 +34,7 @@ use self::draft::Draft;
 use self::lexer::{Lexed, Token};
 
 pub use facts::*;
+pub use planned::*;
 
 /// Depth of a tree up to which it is walked on the caller's stack.
 const SHALLOW: usize = 150;

@@ -11,7 +11,7 @@ use super::{Refused, Startup, told};
 use crate::audit::{Event, Record, SessionContext};
 use crate::config::{LookupError, OnAuditFailure, Tier, User, format_duration};
 use crate::guard::{Judge, LocalAction, Route, denial_report, notice_report};
-use crate::policy::sqlstate;
+use crate::policy::{Pending, sqlstate};
 use crate::server::{Runtime, TargetRuntime};
 use crate::session::Session;
 use crate::upstream::{CheckoutError, Settings, SettingsError, push_literal, push_setting_name};
@@ -155,7 +155,7 @@ fn initial_settings(judge: &Judge, options: &StartupOptions, out: &mut BytesMut)
         push_literal(value, &mut sql);
         let judged = judge.judge(&sql, Some("connection"));
         match &judged.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => {
+            Route::Refuse(denial) | Route::Confirm(Pending { denial, .. }) => {
                 return Err(denial_report(denial).ending_session());
             }
             Route::Whole(_) | Route::Stepwise(_) => {}

@@ -313,17 +313,23 @@ pub fn error_field(body: &[u8], wanted: u8) -> Option<String> {
 }
 
 /// An ErrorResponse whose position (field `P`, in characters) is moved by `by`: a statement that was sent alone is a part of
-/// a longer text for the client.
-pub fn put_shifted_error(body: &[u8], by: usize, out: &mut BytesMut) {
+/// a longer text for the client, and one that was sent in an EXPLAIN of a shorter one. A position before its text is left out.
+pub fn put_shifted_error(body: &[u8], by: isize, out: &mut BytesMut) {
     let mut shifted = BytesMut::with_capacity(body.len() + 8);
     let mut reader = Reader::new(body);
     while let Ok(code) = reader.u8() {
         let Ok(value) = reader.cstr() else { break };
-        shifted.put_u8(code);
-        let position = (code == b'P').then(|| std::str::from_utf8(value).ok()?.parse::<usize>().ok()).flatten();
-        match position {
-            Some(position) => shifted.put_slice((position + by).to_string().as_bytes()),
-            None => shifted.put_slice(value),
+        let position = (code == b'P').then(|| std::str::from_utf8(value).ok()?.parse::<isize>().ok()).flatten();
+        match position.map(|position| position.saturating_add(by)) {
+            Some(position) if position < 1 => continue,
+            Some(position) => {
+                shifted.put_u8(code);
+                shifted.put_slice(position.to_string().as_bytes());
+            }
+            None => {
+                shifted.put_u8(code);
+                shifted.put_slice(value);
+            }
         }
         shifted.put_u8(0);
     }

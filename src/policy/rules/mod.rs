@@ -15,7 +15,8 @@ mod uncountable;
 mod unparsed;
 
 pub(crate) use context::qualified;
-pub(super) use context::{Context, Finding};
+pub(super) use context::{Context, Finding, Phrase, category};
+pub(super) use reason::is_catalog;
 pub use settings::reads_texts_otherwise;
 
 use super::{RuleId, sqlstate};
