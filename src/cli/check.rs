@@ -78,6 +78,10 @@ impl fmt::Display for Report<'_> {
         write!(f, "Pools\n{}", pools(config))?;
         for tier in Tier::ALL {
             write!(f, "\nPolicy on {tier} ({})\n{}", tier.colour(), policies(config, tier))?;
+            let peak_hours = peak_hours(config, tier);
+            if !peak_hours.is_empty() {
+                write!(f, "\nPeak hours on {tier}\n{peak_hours}")?;
+            }
         }
         Ok(())
     }
@@ -164,6 +168,24 @@ fn policies(config: &Config, tier: Tier) -> Table {
         for (i, (key, _)) in keys.iter().enumerate() {
             table.row([*key].into_iter().chain(columns.iter().map(|(_, values)| values[i].1.as_str())));
         }
+    }
+    table
+}
+
+/// A row for each role whose policy is tighter at times.
+fn peak_hours(config: &Config, tier: Tier) -> Table {
+    let mut table = Table::default();
+    for policy in Role::ALL.into_iter().filter_map(|role| config.policy(role, tier)) {
+        let Some(peak) = &policy.peak else { continue };
+        let Some(tighter) = &peak.policy else { continue };
+        let ordinary = config::policy_values(&policy);
+        let changes: Vec<String> = config::policy_values(tighter)
+            .into_iter()
+            .zip(ordinary)
+            .filter(|(peak, ordinary)| peak != ordinary)
+            .map(|((key, value), _)| format!("{key} {value}"))
+            .collect();
+        table.row([policy.role.as_str(), &peak.hours.to_string(), &changes.join(", ")]);
     }
     table
 }

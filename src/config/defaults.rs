@@ -86,6 +86,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit: AuditScope::All,
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Allow,
+            peak: None,
         },
         Tier::Stg => Policy {
             tier,
@@ -113,6 +114,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit: AuditScope::All,
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Deny,
+            peak: None,
         },
         Tier::Prod => Policy {
             tier,
@@ -138,6 +140,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit: AuditScope::All,
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Deny,
+            peak: None,
         },
     }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::PeakHours;
 
 /// The three kinds of environment a database can have, from the most permissive to the most careful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -241,12 +244,36 @@ pub struct Policy {
     pub audit_parameters: bool,
     /// What happens when the record cannot be written.
     pub on_audit_failure: OnAuditFailure,
+    /// The hours in which it is tighter.
+    pub peak: Option<Arc<Peak>>,
+}
+
+/// When a policy is tighter, and what it is then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peak {
+    /// When.
+    pub hours: PeakHours,
+    /// The policy in these hours; `None` in that policy itself.
+    pub policy: Option<Arc<Policy>>,
 }
 
 impl Policy {
     /// See [`Tier::is_guarded`].
     pub fn is_guarded(&self) -> bool {
         self.tier.is_guarded()
+    }
+
+    /// The policy that holds at a moment: its own, or the one of its peak hours.
+    pub fn at(self: &Arc<Self>, now: SystemTime) -> Arc<Self> {
+        match self.peak.as_deref() {
+            Some(Peak { hours, policy: Some(tighter) }) if hours.contains(now) => Arc::clone(tighter),
+            Some(_) | None => Arc::clone(self),
+        }
+    }
+
+    /// Whether this is a policy of peak hours.
+    pub fn is_of_peak_hours(&self) -> bool {
+        self.peak.as_ref().is_some_and(|peak| peak.policy.is_none())
     }
 
     /// Whether sessions under this policy are read-only.

@@ -31,6 +31,8 @@ pub fn policy_values(policy: &Policy) -> [(&'static str, String); 21] {
         audit,
         audit_parameters,
         on_audit_failure,
+        // Not a key, but a table of keys.
+        peak: _,
     } = policy;
     let reason = matches!(reason, ReasonRule::Required);
     let audit = match audit {

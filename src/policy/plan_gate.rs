@@ -173,7 +173,10 @@ fn estimated_cost(estimate: &PlanEstimate, policy: &Policy) -> Option<PlanFindin
     Some(PlanFinding {
         action: Action::Deny,
         message: format!("the estimated cost {cost} exceeds the limit of {limit} on {}", policy.tier),
-        detail: format!("the planner expects a cost of {cost} in its own units, the limit is {limit}"),
+        detail: format!(
+            "the planner expects a cost of {cost} in its own units, the limit is {limit}{}",
+            in_peak_hours(policy)
+        ),
         hint: format!("{}Narrow it by an indexed column, or read less of it.", costliest(estimate)),
     })
 }
@@ -184,7 +187,7 @@ fn estimated_rows(estimate: &PlanEstimate, policy: &Policy) -> Option<PlanFindin
     Some(PlanFinding {
         action: Action::Deny,
         message: format!("the estimated {rows} exceed the limit of {limit} on {}", policy.tier),
-        detail: format!("the planner expects about {rows}, the limit is {limit}"),
+        detail: format!("the planner expects about {rows}, the limit is {limit}{}", in_peak_hours(policy)),
         hint: format!("{}Add a LIMIT or a narrower WHERE, or aggregate on the server.", costliest(estimate)),
     })
 }
@@ -199,13 +202,17 @@ fn join_without_condition(estimate: &PlanEstimate, policy: &Policy) -> Option<Pl
             "each row of one side is combined with each row of the other, about {}: {} with {}",
             counted(*pairs, "combination"),
             side(outer),
-            side(inner)
+            side(inner),
         ),
         hint: format!(
             "{}Join the two by a column, ON a.id = b.a_id, or filter one side to few rows.",
             costliest(estimate)
         ),
     })
+}
+
+fn in_peak_hours(policy: &Policy) -> &'static str {
+    if policy.is_of_peak_hours() { " in peak hours" } else { "" }
 }
 
 fn costliest(estimate: &PlanEstimate) -> String {

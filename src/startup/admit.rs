@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::BytesMut;
 use pgwire::messages::startup::Authentication;
@@ -37,7 +38,7 @@ impl Startup {
             return Err(told(sqlstate::INTERNAL, "the database is not at work").into());
         };
         let judge = runtime
-            .judge(user.role, &target)
+            .judge(user.role, &target, SystemTime::now())
             .ok_or_else(|| told(sqlstate::INTERNAL, "the role has no policy on this tier"))?;
         let mut out = BytesMut::new();
         let initial = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;

@@ -1,5 +1,9 @@
 """The EXPLAIN gate: what the planner expects of a statement is judged before it runs."""
 
+import asyncio
+import datetime
+
+import asyncpg
 import psycopg
 import pytest
 
@@ -292,3 +296,83 @@ def test_a_write_with_a_row_limit(cluster, database, make_proxy):
                 conn.execute("UPDATE users SET kind = 3 WHERE id <= %s", [11])
             refused(conn, "UPDATE events SET kind = 3 WHERE note = %s", ["y"])
             assert conn.execute("SELECT kind FROM users WHERE id = 11").fetchone() == (1,)
+
+
+# --- peak hours ---
+
+ALWAYS = ["Mon-Sun 00:00-24:00"]
+
+
+def never():
+    """A window that is not now: the day before yesterday."""
+    return [(datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=2)).strftime("%a") + " 00:00-24:00"]
+
+
+def test_peak_hours(cluster, database, make_proxy):
+    def hours(windows):
+        return {"roles": {"engineer": {"prod": {"peak_hours": {
+            "windows": windows, "max_estimated_cost": COST, "max_rows_returned": 7, "statement_timeout": "9s"}}}}}
+
+    proxy = make_proxy(hours(never()), {("app", "prod"): database})
+    with proxy.connect("alice", "prod", cursor_factory=psycopg.Cursor) as conn, proxy.connect("bot", "prod") as other:
+        statement = "SELECT count(*) FROM events WHERE kind < %s"
+        assert conn.execute(statement, [3], prepare=True).fetchone()
+        assert shown(conn)["max_estimated_cost"] == "none"
+        assert shown(conn)["peak_hours"] == never()[0] + " (UTC)"
+        proxy.reload(hours(ALWAYS))
+        diag = refused(conn, statement, [3])
+        assert diag.message_detail.endswith("the limit is 5,000 in peak hours")
+        assert shown(conn)["peak_hours"] == "Mon-Sun 00:00-24:00 (UTC), now"
+        assert conn.execute("SHOW statement_timeout").fetchone() == ("9s",)
+        assert len(conn.execute("SELECT id FROM users LIMIT 7").fetchall()) == 7
+        with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="more than 7 rows"):
+            conn.execute("SELECT id FROM users LIMIT 8")
+        assert other.execute(statement, [3]).fetchone(), "another role"
+        proxy.reload(hours(never()))
+        assert conn.execute(statement, [3]).fetchone()
+        assert conn.execute("SHOW statement_timeout").fetchone() == ("2min",)
+
+
+def test_a_portal_goes_on_into_peak_hours(cluster, database, make_proxy):
+    def limit(cost):
+        return {"roles": {"engineer": {"prod": {"max_estimated_cost": cost}}}}
+
+    proxy = make_proxy(limit(100_000), {("app", "prod"): database})
+    with proxy.wire_login("alice", "prod") as wire:
+        wire.simple("BEGIN")
+        wire.send(parse("SELECT id FROM events"), bind(), execute(rows=2), w.FLUSH)
+        assert len(rows(wire.until("s"))) == 2
+        wire.send(execute(rows=2), w.FLUSH)
+        assert len(rows(wire.until("s"))) == 2
+        proxy.reload(limit(COST))
+        wire.send(execute(rows=2), SYNC)
+        answer = wire.until()
+        assert w.errors(answer) == ["54000"] and status(answer) == "E" and rows(answer) == []
+
+
+def shown(conn):
+    return dict(conn.execute("SHOW pgbelay.limits").fetchall())
+
+
+def test_asyncpg(gated):
+    async def run():
+        login = gated.login("alice", "prod")
+        conn = await asyncpg.connect(host=login["host"], port=login["port"], user="alice", password=login["password"],
+                                     database=login["dbname"], server_settings={"pgbelay.reason": "TEST-1"})
+        try:
+            assert await conn.fetchval("SELECT count(*) FROM events WHERE id < $1", 5) == 4
+            prepared = await conn.prepare("SELECT * FROM events WHERE id < $1")
+            assert len(await prepared.fetch(10)) == 9
+            for _ in range(2):
+                with pytest.raises(asyncpg.ProgramLimitExceededError):
+                    await prepared.fetch(LARGE)
+            async with conn.transaction():
+                assert len([row async for row in prepared.cursor(20, prefetch=3)]) == 19
+            await conn.executemany("UPDATE users SET kind = $1 WHERE id = $2", [(1, 21), (2, 22)])
+            with pytest.raises(asyncpg.ProgramLimitExceededError):
+                await conn.execute("SELECT 1; SELECT * FROM events")
+            assert await conn.fetchval("SELECT kind FROM users WHERE id = 22") == 2
+        finally:
+            await conn.close()
+
+    asyncio.run(run())
