@@ -45,12 +45,14 @@ pub fn read_plan(json: &[u8]) -> Result<PlanEstimate, String> {
         Err(_) if serde_json::from_slice::<Vec<&str>>(json).is_ok() => vec![],
         Err(error) => return Err(format!("the server's plan was not understood ({error})")),
     };
-    let Some(plan) = explained.into_iter().find_map(|e| e.plan) else { return Ok(PlanEstimate::default()) };
+    // None for a statement that turns out to do nothing; several where rules add statements of their own.
+    let plans: Vec<&Node> = explained.iter().filter_map(|explained| explained.plan.as_ref()).collect();
     let mut found = Found::default();
-    found.visit(&plan, plan.total_cost, None);
+    plans.iter().for_each(|plan| found.visit(plan, plan.total_cost, None));
+    let returned: f64 = plans.iter().map(|plan| plan.rows).sum();
     Ok(PlanEstimate {
-        rows: whole(plan.rows.max(found.changed)),
-        cost: plan.total_cost,
+        rows: whole(returned.max(found.changed)),
+        cost: plans.iter().map(|plan| plan.total_cost).sum(),
         costliest: found.costliest.map(|(_, step)| step),
         unjoined: found.unjoined,
     })
@@ -357,5 +359,8 @@ mod tests {
         assert_eq!(read_plan(br#"[{"Query Identifier": 1}]"#), Ok(PlanEstimate::default()));
         assert_eq!(read_plan(br#"["CREATE TABLE AS"]"#), Ok(PlanEstimate::default()));
         assert!(read_plan(b"").is_err());
+        let several =
+            read_plan(br#"[{"Plan": {"Total Cost": 5, "Plan Rows": 2}}, {"Plan": {"Total Cost": 7, "Plan Rows": 3}}]"#);
+        assert_eq!(several.map(|plan| (plan.rows, plan.cost)), Ok((5, 12.0)), "of a rule");
     }
 }

@@ -17,7 +17,7 @@ pub use decide::*;
 pub use limits::*;
 pub use plan_gate::{
     FEWEST_PAIRS, PLAN_RULES, PlanEstimate, PlanRule, PlanStep, PlanVerdict, Unjoined, expected_rows, judge_plan,
-    unreadable_plan, wants_plan,
+    wants_plan,
 };
 pub(crate) use rules::qualified;
 pub use rules::{RULES, Rule, reads_texts_otherwise};

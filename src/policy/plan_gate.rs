@@ -16,6 +16,8 @@ pub struct PlanRule {
     pub summary: &'static str,
     /// SQLSTATE of its refusals: program_limit_exceeded, as for the limits on rows.
     pub sqlstate: &'static str,
+    /// What it does under a policy; [`Action::Allow`] where its key is not set.
+    action: fn(&Policy) -> Action,
     check: fn(&PlanEstimate, &Policy) -> Option<PlanFinding>,
 }
 
@@ -25,18 +27,21 @@ pub const PLAN_RULES: &[PlanRule] = &[
         id: "estimated-cost",
         summary: "a plan that costs more than max_estimated_cost",
         sqlstate: sqlstate::ROW_LIMIT,
+        action: |policy| deny_if(policy.max_estimated_cost.is_some()),
         check: estimated_cost,
     },
     PlanRule {
         id: "estimated-rows",
         summary: "a plan of more rows than max_estimated_rows",
         sqlstate: sqlstate::ROW_LIMIT,
+        action: |policy| deny_if(policy.max_estimated_rows.is_some()),
         check: estimated_rows,
     },
     PlanRule {
         id: "join-without-condition",
         summary: "a plan that joins tables without a condition",
         sqlstate: sqlstate::ROW_LIMIT,
+        action: |policy| policy.join_without_condition,
         check: join_without_condition,
     },
 ];
@@ -90,16 +95,15 @@ pub enum PlanVerdict {
 
 /// Whether a statement's plan, where it has one, is to be asked for before it runs.
 pub fn wants_plan(facts: &Facts, policy: &Policy) -> bool {
-    let limits_plans = policy.max_estimated_cost.is_some()
-        || policy.max_estimated_rows.is_some()
-        || policy.join_without_condition != Action::Allow;
+    let limits_plans = PLAN_RULES.iter().any(|rule| (rule.action)(policy) != Action::Allow);
     // What a TRUNCATE removes is no matter of its plan: rules of their own speak of it.
     limits_plans && facts.kind != Kind::Truncate && !looks_at_the_catalog_only(facts) && !reads_nothing(facts)
 }
 
-/// Decides on a plan. `statement` is its number in the text. Pure.
+/// Decides on a plan, or on why there is none that can be read: a rule that cannot be evaluated applies (DESIGN §2).
+/// `statement` is its number in the text. Pure.
 pub fn judge_plan(
-    estimate: &PlanEstimate,
+    plan: Result<&PlanEstimate, &str>,
     policy: &Policy,
     statement: usize,
     confirmation: Confirmation,
@@ -107,52 +111,27 @@ pub fn judge_plan(
     let mut notices = vec![];
     let mut confirm = None;
     for rule in PLAN_RULES {
-        let Some(PlanFinding { action, message, detail, hint }) = (rule.check)(estimate, policy) else { continue };
+        let action = (rule.action)(policy);
+        let found = match plan {
+            Ok(estimate) => (rule.check)(estimate, policy),
+            Err(why) => Some(unreadable(policy, why)),
+        };
+        let Some(PlanFinding { message, detail, hint }) = found else { continue };
         let detail = format!("rule {}: {detail}", rule.id);
+        let denial = |hint| Denial { rule: rule.id, statement, sqlstate: rule.sqlstate, message, detail, hint };
         match (action, confirmation) {
             (Action::Allow, _) | (Action::Confirm, Confirmation::Given) => {}
-            (Action::Warn, _) => notices.push(Notice { rule: rule.id, message, detail, hint }),
+            (Action::Warn, _) => {
+                let Denial { rule, message, detail, hint, .. } = denial(hint);
+                notices.push(Notice { rule, message, detail, hint });
+            }
             (Action::Confirm, Confirmation::NotGiven) => {
-                let hint = super::decide::confirmable(&hint);
-                confirm.get_or_insert(Denial {
-                    rule: rule.id,
-                    statement,
-                    sqlstate: rule.sqlstate,
-                    message,
-                    detail,
-                    hint,
-                });
+                confirm.get_or_insert_with(|| denial(super::decide::confirmable(&hint)));
             }
-            (Action::Deny, _) => {
-                return PlanVerdict::Deny(Denial {
-                    rule: rule.id,
-                    statement,
-                    sqlstate: rule.sqlstate,
-                    message,
-                    detail,
-                    hint,
-                });
-            }
+            (Action::Deny, _) => return PlanVerdict::Deny(denial(hint)),
         }
     }
     confirm.map_or(PlanVerdict::Pass(notices), PlanVerdict::Confirm)
-}
-
-/// The refusal of a statement whose plan could not be read: a rule that cannot be evaluated denies (DESIGN §2).
-pub fn unreadable_plan(policy: &Policy, statement: usize, why: &str) -> Denial {
-    let rule = &PLAN_RULES[match policy {
-        Policy { max_estimated_cost: Some(_), .. } => 0,
-        Policy { max_estimated_rows: Some(_), .. } => 1,
-        _ => 2,
-    }];
-    Denial {
-        rule: rule.id,
-        statement,
-        sqlstate: rule.sqlstate,
-        message: format!("the plan of the statement cannot be judged on {}", policy.tier),
-        detail: format!("rule {}: {why}", rule.id),
-        hint: "Write it as simpler statements, or have the limit lifted for this role.".to_owned(),
-    }
 }
 
 /// The rows a plan expects, as the refusal of a statement that needs confirmation tells them.
@@ -161,17 +140,27 @@ pub fn expected_rows(estimate: &PlanEstimate) -> String {
 }
 
 struct PlanFinding {
-    action: Action,
     message: String,
     detail: String,
     hint: String,
+}
+
+fn deny_if(is_set: bool) -> Action {
+    if is_set { Action::Deny } else { Action::Allow }
+}
+
+fn unreadable(policy: &Policy, why: &str) -> PlanFinding {
+    PlanFinding {
+        message: format!("the plan of the statement cannot be judged on {}", policy.tier),
+        detail: why.to_owned(),
+        hint: "Write it as simpler statements, or have the limit lifted for this role.".to_owned(),
+    }
 }
 
 fn estimated_cost(estimate: &PlanEstimate, policy: &Policy) -> Option<PlanFinding> {
     let limit = policy.max_estimated_cost.filter(|&limit| estimate.cost > limit as f64)?;
     let (cost, limit) = (grouped(estimate.cost as u64), grouped(limit));
     Some(PlanFinding {
-        action: Action::Deny,
         message: format!("the estimated cost {cost} exceeds the limit of {limit} on {}", policy.tier),
         detail: format!(
             "the planner expects a cost of {cost} in its own units, the limit is {limit}{}",
@@ -185,7 +174,6 @@ fn estimated_rows(estimate: &PlanEstimate, policy: &Policy) -> Option<PlanFindin
     let limit = policy.max_estimated_rows.filter(|&limit| estimate.rows > limit)?;
     let (rows, limit) = (counted(estimate.rows, "row"), grouped(limit));
     Some(PlanFinding {
-        action: Action::Deny,
         message: format!("the estimated {rows} exceed the limit of {limit} on {}", policy.tier),
         detail: format!("the planner expects about {rows}, the limit is {limit}{}", in_peak_hours(policy)),
         hint: format!("{}Add a LIMIT or a narrower WHERE, or aggregate on the server.", costliest(estimate)),
@@ -196,7 +184,6 @@ fn join_without_condition(estimate: &PlanEstimate, policy: &Policy) -> Option<Pl
     let Unjoined { outer, inner, pairs } = estimate.unjoined.as_ref()?;
     let side = |step: &PlanStep| format!("{} ({})", step.what, counted(step.rows, "row"));
     Some(PlanFinding {
-        action: policy.join_without_condition,
         message: format!("a join without a condition {}", Phrase(policy.join_without_condition, policy.tier)),
         detail: format!(
             "each row of one side is combined with each row of the other, about {}: {} with {}",
@@ -284,7 +271,7 @@ mod tests {
     #[test]
     fn limits_are_told_with_estimate_limit_and_worst_step() {
         let policy = Policy { max_estimated_cost: Some(10_000), ..policy() };
-        let PlanVerdict::Deny(denial) = judge_plan(&estimate(), &policy, 0, Confirmation::Given) else { panic!() };
+        let PlanVerdict::Deny(denial) = judge_plan(Ok(&estimate()), &policy, 0, Confirmation::Given) else { panic!() };
         assert_eq!(
             [denial.rule, denial.sqlstate, &denial.message, &denial.detail, &denial.hint],
             [
@@ -297,9 +284,11 @@ mod tests {
             ]
         );
         let at_the_limit = Policy { max_estimated_rows: Some(12_000_000), ..super::tests::policy() };
-        assert_eq!(judge_plan(&estimate(), &at_the_limit, 0, Confirmation::NotGiven), PlanVerdict::Pass(vec![]));
+        assert_eq!(judge_plan(Ok(&estimate()), &at_the_limit, 0, Confirmation::NotGiven), PlanVerdict::Pass(vec![]));
         let below = Policy { max_estimated_rows: Some(11_999_999), ..at_the_limit };
-        let PlanVerdict::Deny(denial) = judge_plan(&estimate(), &below, 0, Confirmation::NotGiven) else { panic!() };
+        let PlanVerdict::Deny(denial) = judge_plan(Ok(&estimate()), &below, 0, Confirmation::NotGiven) else {
+            panic!()
+        };
         assert_eq!(denial.rule, "estimated-rows");
     }
 
@@ -307,7 +296,7 @@ mod tests {
     fn a_join_without_a_condition_does_what_its_key_says() {
         let judged = |action, confirmation| {
             let policy = Policy { join_without_condition: action, ..policy() };
-            judge_plan(&estimate(), &policy, 0, confirmation)
+            judge_plan(Ok(&estimate()), &policy, 0, confirmation)
         };
         let given = Confirmation::Given;
         assert_eq!(judged(Action::Allow, Confirmation::NotGiven), PlanVerdict::Pass(vec![]));
@@ -316,6 +305,16 @@ mod tests {
         assert!(denial.hint.contains("'{token}'"), "{}", denial.hint);
         assert_eq!(judged(Action::Confirm, given), PlanVerdict::Pass(vec![]));
         assert!(matches!(judged(Action::Deny, given), PlanVerdict::Deny(_)));
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_read_counts_as_one_over_the_limit() {
+        let judged = |policy| judge_plan(Err("it was not understood"), &policy, 0, Confirmation::NotGiven);
+        assert_eq!(judged(policy()), PlanVerdict::Pass(vec![]), "no limit is set");
+        let rows = Policy { max_estimated_rows: Some(1), ..policy() };
+        assert!(matches!(judged(rows), PlanVerdict::Deny(denial) if denial.rule == "estimated-rows"));
+        let warns = Policy { join_without_condition: Action::Warn, ..policy() };
+        assert!(matches!(judged(warns), PlanVerdict::Pass(notices) if notices.len() == 1));
     }
 
     #[test]

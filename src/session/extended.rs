@@ -38,7 +38,7 @@ pub(super) struct Portal {
     prepared: Prepared,
     parameters: Option<Vec<Option<String>>>,
     /// What the server expects of it with these parameters, where it was asked.
-    planned: Planned,
+    planned: Option<Arc<Planned>>,
     /// Rows that were fetched from it so far.
     pub(super) returned: u64,
     /// How many Syncs were sent before it was made.
@@ -124,7 +124,7 @@ impl Core {
             Err(error) => return self.refuse_extended(&body_report(error), link),
         };
         let mut prepared = prepared;
-        let mut planned = Planned::default();
+        let mut planned = None;
         let judged = &prepared.judged;
         if judged.local().is_some() || judged.script.statements.is_empty() || self.state.is_orphaned {
             self.answer(put_bind_complete);
@@ -214,10 +214,10 @@ impl Core {
         };
         let Some(portal) = self.portals.get(name) else { return self.refuse_extended(&no_portal(name), link) };
         let judged = Arc::clone(&portal.prepared.judged);
-        if !self.judge.still_holds(&judged, self.reason.as_deref()) {
+        if !self.judge.still_holds(&judged, self.reason.as_deref()) || judged.denial().is_some() {
             // Policy, catalog, time window or reason have changed since: judged again, and if the way has changed, refused.
             let again = self.judge.judge(&judged.text, self.reason.as_deref());
-            if let Some(refused) = self.refuse_to_execute(&again, &portal.planned.clone()) {
+            if let Some(refused) = self.refuse_to_execute(&again, portal.planned.clone()) {
                 return self.refuse_extended(&refused, link);
             }
             if let Some(portal) = self.portals.get_mut(name) {
@@ -260,7 +260,7 @@ impl Core {
         run.parameters = parameters;
         run.returned = returned;
         run.portal = name.into();
-        run.expect(planned.estimate.as_ref());
+        run.expect(planned.as_ref().and_then(|planned| planned.estimate.as_ref()));
         match self.require_intent(&run) {
             Ok(()) => {}
             Err(IntentGate::Ask(record)) => return Progress::Stop(Step::NeedIntent(record)),
@@ -276,7 +276,7 @@ impl Core {
         self.count_statement();
         if let Some(permit) = judged.permit() {
             self.tell_notices(&permit.notices);
-            self.tell_notices(&planned.notices);
+            self.tell_notices(planned.as_ref().map_or(&[], |planned| &planned.notices));
         }
         if is_uncounted {
             self.send_aside(COUNT, Aside::Count(Stage::Before), link);

@@ -20,10 +20,10 @@ impl Core {
         prepared: &mut Prepared,
         bind: &BindView<'_>,
         link: &mut Link,
-    ) -> Result<Planned, Progress> {
+    ) -> Result<Option<Arc<Planned>>, Progress> {
         let asks = |judged: &Judged| matches!(judged.route, Route::Confirm(_)) || plan_of(judged).is_some();
         if !asks(&prepared.judged) {
-            return Ok(Planned::default());
+            return Ok(None);
         }
         let parameters = match bind.parameters() {
             Ok(parameters) => parameters,
@@ -54,9 +54,9 @@ impl Core {
             (_, Some(PlanVerdict::Confirm(denial))) => (denial, Refusal::Asks),
             (_, Some(PlanVerdict::Deny(denial))) => (denial, Refusal::Final),
             (_, Some(PlanVerdict::Pass(notices))) => {
-                return Ok(Planned { estimate: self.planning.estimate().cloned(), notices });
+                return Ok(Some(Arc::new(Planned { estimate: self.planning.estimate().cloned(), notices })));
             }
-            (_, None) => return Ok(Planned::default()),
+            (_, None) => return Ok(None),
         };
         let mut run = Run::new(judged, self.next_number(), self.reason.clone());
         self.count_statement();
@@ -67,14 +67,15 @@ impl Core {
 
     /// What the Execute of a portal is answered with that was bound when policy, time window or reason were others, if it may
     /// not run any more. Its parameters are gone, so that what has to be asked for must be bound again.
-    pub(super) fn refuse_to_execute(&mut self, judged: &Arc<Judged>, planned: &Planned) -> Option<Report> {
+    pub(super) fn refuse_to_execute(&mut self, judged: &Arc<Judged>, planned: Option<Arc<Planned>>) -> Option<Report> {
+        let estimate = planned.as_ref().and_then(|planned| planned.estimate.as_ref());
         let denial = match &judged.route {
             Route::Refuse(denial) => denial.clone(),
             Route::Confirm(Pending { denial, .. }) => bound_before(denial),
             Route::Whole(_) | Route::Stepwise(_) | Route::SingleStatement(_) => {
                 plan_of(judged)?;
-                let Some(estimate) = &planned.estimate else { return Some(bound_before_the_gate()) };
-                match judge_plan(estimate, &self.judge.policy, 0, confirmation(judged)) {
+                let Some(estimate) = estimate else { return Some(bound_before_the_gate()) };
+                match judge_plan(Ok(estimate), &self.judge.policy, 0, confirmation(judged)) {
                     PlanVerdict::Pass(_) => return None,
                     PlanVerdict::Confirm(denial) => bound_before(&denial),
                     PlanVerdict::Deny(denial) => denial,
@@ -83,7 +84,7 @@ impl Core {
         };
         let mut run = Run::new(Arc::clone(judged), self.next_number(), self.reason.clone());
         self.count_statement();
-        run.expect(planned.estimate.as_ref());
+        run.expect(estimate);
         Some(self.refused(&run, &denial, Refusal::Final, Bound::default()))
     }
 }

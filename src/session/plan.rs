@@ -9,9 +9,7 @@ use bytes::BytesMut;
 use super::core::{Core, Progress, Step};
 use super::replies::{Aside, Expect, Own};
 use crate::guard::{Judged, PlanQuery, read_plan};
-use crate::policy::{
-    Confirmation, Denial, Notice, PlanEstimate, PlanVerdict, expected_rows, judge_plan, unreadable_plan,
-};
+use crate::policy::{Confirmation, Denial, Notice, PlanEstimate, PlanVerdict, expected_rows, judge_plan};
 use crate::upstream::{Link, Statement};
 use crate::wire::{
     Header, MAX_BUFFERED, Reader, put_bare, put_bind_head, put_execute, put_parse, put_shifted_error, put_target,
@@ -71,11 +69,8 @@ impl Core {
     /// What is decided of the plan of a statement; `None` while it is not known.
     pub(super) fn plan_verdict(&self, judged: &Judged, statement: usize) -> Option<PlanVerdict> {
         let Planning::Answered(answer) = &self.planning else { return None };
-        let policy = &self.judge.policy;
-        Some(match answer {
-            Ok(estimate) => judge_plan(estimate, policy, statement, confirmation(judged)),
-            Err(why) => PlanVerdict::Deny(unreadable_plan(policy, statement, why)),
-        })
+        let plan = answer.as_ref().map_err(String::as_str);
+        Some(judge_plan(plan, &self.judge.policy, statement, confirmation(judged)))
     }
 
     /// A refusal that asks for confirmation, with the rows that the plan expects.

@@ -33,7 +33,9 @@ impl Core {
             Route::Confirm(_)
                 if judged.plan_to_confirm.is_some()
                     && self.state.transaction != TransactionState::Failed
-                    && !self.state.is_orphaned =>
+                    && !self.state.is_orphaned
+                    // The exchange would commit what was sent before it without a Sync.
+                    && !self.is_unsynced =>
             {
                 self.run_stepwise(&judged)
             }

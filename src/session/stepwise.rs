@@ -213,7 +213,8 @@ impl Core {
             (TransactionState::Idle, _) if is_control => None,
             // Alone, and only to be planned first: there is nothing to undo.
             (TransactionState::Idle, _)
-                if !is_single
+                if !self.is_unsynced
+                    && !is_single
                     && run.judged.steps.len() == 1
                     && run.step().is_some_and(|s| s.max_rows_written.is_none()) =>
             {
