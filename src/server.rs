@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use lru::LruCache;
@@ -66,7 +66,14 @@ pub struct Runtime {
     /// TLS towards clients.
     pub tls: Option<TlsAcceptor>,
     targets: BTreeMap<(String, Tier), Arc<TargetRuntime>>,
-    judges: Mutex<HashMap<(String, Role), Arc<Judge>>>,
+    judges: Mutex<HashMap<(String, Role, PolicyHours), Arc<Judge>>>,
+}
+
+/// Which of a role's two policies a judge has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum PolicyHours {
+    Ordinary,
+    Peak,
 }
 
 /// One tier of one database at work. It outlives a reload that leaves it as it was.
@@ -220,13 +227,19 @@ impl Server {
         }
     }
 
-    /// Wakes sessions whose deadline has come, until the process stops.
+    /// Wakes sessions whose deadline has come, and all of them when peak hours begin or end, until the process stops.
     pub async fn keep_time(self: Arc<Self>) {
         let mut tick = tokio::time::interval(Sessions::TICK);
+        let mut peaks = self.runtime().peaks(SystemTime::now());
         loop {
             tokio::select! {
                 _ = tick.tick() => self.sessions.wake_due(),
                 () = self.stopped() => return,
+            }
+            let now = self.runtime().peaks(SystemTime::now());
+            if now != peaks {
+                peaks = now;
+                self.sessions.wake_all();
             }
         }
     }
@@ -284,11 +297,12 @@ impl Runtime {
         self.targets.get(&(target.database.clone(), target.tier)).cloned()
     }
 
-    /// The judge of a role on a target; sessions share it and what it remembers.
-    pub fn judge(&self, role: Role, target: &TargetRuntime) -> Option<Arc<Judge>> {
-        let policy = self.config.policy(role, target.target.tier)?;
+    /// The judge of a role on a target as the policy is at this moment; sessions share it and what it remembers.
+    pub fn judge(&self, role: Role, target: &TargetRuntime, now: SystemTime) -> Option<Arc<Judge>> {
+        let policy = self.config.policy(role, target.target.tier)?.at(now);
+        let hours = if policy.is_of_peak_hours() { PolicyHours::Peak } else { PolicyHours::Ordinary };
         let mut judges = self.judges.lock().unwrap_or_else(PoisonError::into_inner);
-        let judge = judges.entry((target.name.clone(), role)).or_insert_with(|| {
+        let judge = judges.entry((target.name.clone(), role, hours)).or_insert_with(|| {
             Arc::new(Judge::new(policy, target.target.database.clone(), Arc::clone(&target.catalog)))
         });
         Some(Arc::clone(judge))
@@ -296,15 +310,26 @@ impl Runtime {
 
     /// What a running session goes on with under this configuration; `None` when its user or database is gone, or the user's
     /// role is another.
-    pub fn resume(&self, user: &str, target: &TargetRuntime) -> Option<(Arc<Judge>, Arc<TargetRuntime>)> {
+    pub fn resume(
+        &self,
+        user: &str,
+        target: &TargetRuntime,
+        now: SystemTime,
+    ) -> Option<(Arc<Judge>, Arc<TargetRuntime>)> {
         let user: &User = self.config.users.get(user)?;
         let target = self.target(&target.target)?;
-        Some((self.judge(user.role, &target)?, target))
+        Some((self.judge(user.role, &target, now)?, target))
+    }
+
+    /// Which policies are in their peak hours, of those that have any.
+    fn peaks(&self, now: SystemTime) -> Vec<bool> {
+        let peaks = self.config.policies.values().filter_map(|policy| policy.peak.as_ref());
+        peaks.map(|peak| peak.hours.contains(now)).collect()
     }
 
     fn forget_judgements(&self, target: &str) {
         let judges = self.judges.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, judge) in judges.iter().filter(|((name, _), _)| name == target) {
+        for (_, judge) in judges.iter().filter(|((name, ..), _)| name == target) {
             judge.forget();
         }
     }

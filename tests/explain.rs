@@ -41,6 +41,23 @@ fn a_denied_statement_is_explained() {
 }
 
 #[test]
+fn it_is_told_that_a_plan_will_be_asked_for() {
+    let told = |role: &str, sql: &str| {
+        let output = explain(&["--tier", "prod", "--role", role, sql], "");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.contains("the server will be asked for its plan first: join_without_condition = deny\n")
+    };
+    assert!(told("engineer", "SELECT * FROM projects"));
+    for sql in ["EXPLAIN SELECT * FROM projects", "SELECT 1", "SELECT relname FROM pg_class", "SHOW all"] {
+        assert!(!told("engineer", sql), "{sql}");
+    }
+    assert!(!told("service", "SELECT * FROM projects"));
+    let output = explain(&["--tier", "prod", "--role", "agent", "--json", "TABLE projects; SELECT 1"], "");
+    assert_eq!(rows(&output)[0]["plan"], "join_without_condition = deny");
+    assert!(rows(&output)[1]["plan"].is_null());
+}
+
+#[test]
 fn json_has_a_line_a_statement_with_every_key() {
     let sql = "SELECT * FROM projects; UPDATE email_drafts SET status = 'x' WHERE id = 1; TRUNCATE email_drafts";
     let output = explain(&["--tier", "prod", "--role", "service", "--json", sql], "");

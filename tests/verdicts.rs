@@ -69,7 +69,7 @@ fn check_denied(keys: &Keys, verdict: &Verdict) -> Result<(), String> {
     let wants_confirm = keys.get("verdict").is_some_and(|verdict| verdict == "confirm");
     let denial: &Denial = match verdict {
         Verdict::Deny(denial) if !wants_confirm => denial,
-        Verdict::Confirm(denial) if wants_confirm => denial,
+        Verdict::Confirm(pending) if wants_confirm => &pending.denial,
         Verdict::Deny(_) | Verdict::Confirm(_) | Verdict::Allow(_) => return Err("another verdict".to_owned()),
     };
     let found = [

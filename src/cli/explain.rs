@@ -117,7 +117,7 @@ fn explain(args: &Args) -> Result<Outcome, Error> {
             confirmation: Confirmation::NotGiven,
         };
         for (facts, judgement) in script.statements.iter().zip(judge(script, &setting.policy, &view)) {
-            let row = Row::new(text, facts, &judgement);
+            let row = Row::new(text, facts, &judgement, &setting.policy);
             tally.count(row.verdict);
             let shown = if args.json { json_line(&row)? } else { row.for_people() };
             out.write_all(shown.as_bytes())?;
@@ -250,6 +250,8 @@ struct Row<'a> {
     hint: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     would_deny: Vec<WouldDenyRow<'a>>,
+    /// The limits that its plan is held to before it runs, which needs a server.
+    plan: Option<String>,
     writes: Vec<WriteRow<'a>>,
     tables: Vec<String>,
     fingerprint: &'a str,
@@ -274,7 +276,7 @@ struct WriteRow<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(text: &'a str, facts: &'a Facts, judgement: &'a Judgement) -> Self {
+    fn new(text: &'a str, facts: &'a Facts, judgement: &'a Judgement, policy: &Policy) -> Self {
         let (verdict, rule, said) = match judgement {
             Judgement::Deny(denial) => ("deny", denial.rule, Some((&denial.message, &denial.detail, &denial.hint))),
             Judgement::Confirm(denial) => {
@@ -289,6 +291,8 @@ impl<'a> Row<'a> {
             Judgement::Allow { would_deny, .. } => would_deny,
             Judgement::Confirm(_) | Judgement::Deny(_) => &[],
         };
+        let asks_plan =
+            matches!(judgement, Judgement::Allow { guards, .. } if guards.plan) && sql::planned(text, facts).is_some();
         let mut tables: Vec<_> =
             facts.writes.iter().map(|write| &write.table).chain(&facts.reads).map(qualified).collect();
         tables.sort();
@@ -303,6 +307,7 @@ impl<'a> Row<'a> {
             detail: said.map(|said| said.1.as_str()),
             hint: said.map(|said| said.2.as_str()),
             would_deny: would_deny.iter().map(WouldDenyRow::new).collect(),
+            plan: asks_plan.then(|| plan_limits(policy)),
             writes: facts.writes.iter().map(WriteRow::new).collect(),
             tables,
             fingerprint: &facts.fingerprint,
@@ -321,6 +326,9 @@ impl<'a> Row<'a> {
             shown.push_str(&format!("           would {verdict}: {message}\n           rule {rule}: {detail}\n"));
             shown.push_str(&format!("           hint: {hint}\n"));
         }
+        if let Some(limits) = &self.plan {
+            shown.push_str(&format!("           the server will be asked for its plan first: {limits}\n"));
+        }
         shown
     }
 }
@@ -330,6 +338,15 @@ impl<'a> WouldDenyRow<'a> {
         let WouldDeny { rule, verdict, message, detail, hint } = entry;
         Self { rule, verdict, message, detail, hint }
     }
+}
+
+/// The limits on plans, as the configuration writes them.
+fn plan_limits(policy: &Policy) -> String {
+    const KEYS: [&str; 3] = ["max_estimated_cost", "max_estimated_rows", "join_without_condition"];
+    let set = config::policy_values(policy)
+        .into_iter()
+        .filter(|(key, value)| KEYS.contains(key) && !matches!(value.as_str(), "none" | "allow"));
+    set.map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ")
 }
 
 impl<'a> WriteRow<'a> {

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use super::LocalAction;
+use super::{LocalAction, PlanQuery};
 use crate::audit::StatementRecord;
 use crate::config::{AuditScope, Policy};
-use crate::policy::{Confirmation, Denial, Permit, SessionTables, SessionView, Verdict, decide};
+use crate::policy::{Confirmation, Denial, Pending, Permit, SessionTables, SessionView, Verdict, decide, wants_plan};
 use crate::sql::functions::{Category, category, is_built_in};
-use crate::sql::{Class, Effect, Facts, Kind, Script, SettingValue, classify};
+use crate::sql::{Class, Effect, Facts, Kind, Script, SettingValue, classify, planned};
 use crate::upstream::{Settings, SharedCatalog};
 
 /// Texts longer than this are judged each time: they are rarely sent twice.
@@ -48,6 +48,8 @@ pub struct Judged {
     pub route: Route,
     /// How each of its statements runs, in order.
     pub steps: Vec<Step>,
+    /// The plan that tells how many rows a statement touches that has to be confirmed.
+    pub plan_to_confirm: Option<PlanQuery>,
     /// Its part of an audit record, made when first asked for: an application's reads need none.
     record: OnceLock<Arc<StatementRecord>>,
     /// The worst class of its statements, for metrics.
@@ -74,7 +76,7 @@ pub enum Route {
     /// It is refused.
     Refuse(Denial),
     /// It must be confirmed first.
-    Confirm(Denial),
+    Confirm(Pending),
     /// It is sent as it is.
     Whole(Permit),
     /// Its statements are run one by one, as one implicit transaction: one of them is answered by the proxy, or must be
@@ -97,6 +99,8 @@ pub struct Step {
     pub is_transaction_control: bool,
     /// It may leave session state behind that its text does not show.
     pub leaves_state: bool,
+    /// Its plan is to be asked for and judged first.
+    pub plan: Option<PlanQuery>,
 }
 
 impl Judged {
@@ -116,7 +120,7 @@ impl Judged {
     /// The refusal, if it is one.
     pub fn denial(&self) -> Option<&Denial> {
         match &self.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => Some(denial),
+            Route::Refuse(denial) | Route::Confirm(Pending { denial, .. }) => Some(denial),
             Route::Whole(_) | Route::Stepwise(_) | Route::SingleStatement(_) => None,
         }
     }
@@ -242,11 +246,13 @@ impl Judge {
                                 .functions
                                 .iter()
                                 .any(|call| catalog.leaves_state(call.name.schema.as_deref(), &call.name.name))),
+                    plan: planned(text, facts).filter(|_| wants_plan(facts, &self.policy)).map(PlanQuery::new),
                 })
                 .collect(),
             Verdict::Confirm(_) | Verdict::Deny(_) => vec![],
         };
         let is_reported = matches!(&verdict, Verdict::Allow(permit) if !permit.would_deny.is_empty());
+        let needs_confirmation = matches!(verdict, Verdict::Confirm(_));
         let class = script.statements.iter().map(|f| f.class).max_by_key(severity).unwrap_or(Class::Misc);
         Judged {
             text: text.into(),
@@ -263,6 +269,11 @@ impl Judge {
             reads_sequences: reads_sequences(text),
             moves_sequences: script.statements.iter().any(moves_sequences),
             needs_primary: script.statements.iter().any(needs_primary),
+            plan_to_confirm: match script.statements.as_slice() {
+                [facts] if needs_confirmation => planned(text, facts).map(PlanQuery::new),
+                // What follows others in its text cannot be planned before they have run.
+                _ => None,
+            },
             script,
             steps,
             record: OnceLock::new(),
@@ -288,7 +299,7 @@ fn next_generation() -> u64 {
 fn route(verdict: Verdict, steps: &[Step], script: &Script, limits_bytes: bool) -> Route {
     let permit = match verdict {
         Verdict::Allow(permit) => permit,
-        Verdict::Confirm(denial) => return Route::Confirm(denial),
+        Verdict::Confirm(pending) => return Route::Confirm(pending),
         Verdict::Deny(denial) => return Route::Refuse(denial),
     };
     if permit.guards.single_statement {
@@ -298,7 +309,7 @@ fn route(verdict: Verdict, steps: &[Step], script: &Script, limits_bytes: bool) 
     let is_one = steps.len() == 1;
     let resets = |facts: &Facts| facts.effects.iter().any(is_reset);
     let is_change = |facts: &Facts| facts.class != Class::Read;
-    let stepwise = steps.iter().any(|s| s.max_rows_written.is_some())
+    let stepwise = steps.iter().any(|s| s.max_rows_written.is_some() || s.plan.is_some())
         || (!is_one && steps.iter().any(|s| s.local.is_some()))
         // A reset takes away what the policy forces and what the client asked for when it connected, so that is set again before
         // the next statement.

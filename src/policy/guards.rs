@@ -6,6 +6,7 @@ use crate::sql::{Kind, Verb};
 
 use super::Guards;
 use super::family::Family;
+use super::plan_gate;
 use super::rules::Context;
 
 /// What holds for every text of a session, an empty one too.
@@ -24,6 +25,7 @@ pub(super) fn of_statement(cx: &Context<'_>) -> Guards {
         max_rows_returned: cx.policy.max_rows_returned.filter(|_| returns_rows(cx.family())),
         intent: cx.policy.is_guarded() && (opaque || changes_something(cx)),
         opaque,
+        plan: plan_gate::wants_plan(cx.facts(), cx.policy),
     }
 }
 
@@ -36,6 +38,7 @@ pub(super) fn both(a: Guards, b: Guards) -> Guards {
         max_rows_returned: tighter(a.max_rows_returned, b.max_rows_returned),
         intent: a.intent || b.intent,
         opaque: a.opaque || b.opaque,
+        plan: a.plan || b.plan,
     }
 }
 

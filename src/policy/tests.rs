@@ -136,7 +136,9 @@ fn the_worst_statement_wins_and_is_named() {
 
     let policy = default_policy(Role::Engineer, Tier::Stg);
     let truncate = || write(Kind::Truncate, Verb::Truncate, Boundedness::NotApplicable);
-    let Verdict::Confirm(denial) = decided(&policy, vec![select(), truncate()]) else { panic!("not asked") };
+    let Verdict::Confirm(Pending { denial, .. }) = decided(&policy, vec![select(), truncate()]) else {
+        panic!("not asked")
+    };
     assert_eq!((denial.statement, denial.rule), (1, "truncate-drop"));
     assert!(denial.hint.contains("SET pgbelay.confirm = '{token}'"), "{}", denial.hint);
     let worse = decided(&policy, vec![truncate(), missing()]);
@@ -305,7 +307,7 @@ fn opaque_functions_follow_the_policy() {
     assert_eq!(denied_by(&service(), vec![calling("touch")]), None);
     assert!(matches!(
         decided(&default_policy(Role::Engineer, Tier::Stg), vec![calling("touch")]),
-        Verdict::Confirm(Denial { rule: "opaque-write", .. })
+        Verdict::Confirm(Pending { denial: Denial { rule: "opaque-write", .. }, .. })
     ));
     let migrator = default_policy(Role::Migrator, Tier::Prod);
     assert_eq!(denied_by(&migrator, vec![calling("stable_one")]), None);

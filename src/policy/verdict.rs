@@ -61,9 +61,18 @@ pub enum Verdict {
     /// It may run, as the permit says.
     Allow(Permit),
     /// It may run once it is confirmed.
-    Confirm(Denial),
+    Confirm(Pending),
     /// It may not.
     Deny(Denial),
+}
+
+/// A text that waits for its confirmation: it may be parsed, described and planned upstream, not run. Made by
+/// [`super::decide`] alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pending {
+    /// What the client is told when it would run it.
+    pub denial: Denial,
+    pub(super) _sealed: Sealed,
 }
 
 /// The right to send one query text upstream. Made by [`super::decide`] alone: nothing else can write its private field.
@@ -102,6 +111,8 @@ pub struct Guards {
     pub intent: bool,
     /// The text may leave session state that was not read off it (an opaque function): settings count as unknown afterwards.
     pub opaque: bool,
+    /// The plan of what can be planned in it is asked for and judged before it runs ([`super::judge_plan`]).
+    pub plan: bool,
 }
 
 impl Guards {

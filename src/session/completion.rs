@@ -227,6 +227,9 @@ impl Core {
 
     /// Records and counts a statement that ended.
     pub(super) fn finish(&mut self, run: &mut Run) {
+        if run.is_refused {
+            return;
+        }
         self.finished.push((std::sync::Arc::clone(&run.judged), run.started.elapsed()));
         let is_intended = run.judged.permit().is_some_and(|p| p.guards.intent);
         self.would_deny.extend(run.would_deny.iter().map(|entry| entry.rule));

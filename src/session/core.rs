@@ -13,6 +13,7 @@ use super::confirm::Confirm;
 use super::count::Counting;
 use super::extended::{Portal, Prepared};
 use super::intent::Intent;
+use super::plan::Planning;
 use super::replies::{Expect, Own};
 use super::run::Run;
 use super::state::SessionState;
@@ -103,6 +104,8 @@ pub(super) struct Core {
     pub(super) is_batch_opaque: bool,
     /// Rows of writes that no command tag tells.
     pub(super) counting: Counting,
+    /// The plan of the statement at hand.
+    pub(super) planning: Planning,
     /// A statement that takes away what the policy forces, or every prepared statement, was sent in this batch: nothing may
     /// follow it before Sync.
     pub(super) has_reset: bool,
@@ -170,6 +173,7 @@ impl Core {
             syncs: (0, 0),
             is_batch_opaque: false,
             counting: Counting::default(),
+            planning: Planning::default(),
             has_reset: false,
             has_changed_schema: false,
             retire_lease: false,
@@ -242,6 +246,7 @@ impl Core {
                 Progress::Consumed => {
                     self.intent = Intent::NotAsked;
                     self.confirmed = None;
+                    self.planning = Planning::NotAsked;
                 }
                 Progress::Stop(step) => return step,
             }

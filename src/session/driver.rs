@@ -71,6 +71,10 @@ pub async fn run(session: Session) {
         target,
         generation,
     };
+    if driver.core.judge.policy.peak.is_some() {
+        // They may have begun or ended since it was admitted.
+        driver.registered.control.wake();
+    }
     let why = driver.serve().await;
     driver.end(why).await;
 }

@@ -1,7 +1,7 @@
 //! Errors of the server: whose they are, and what will not be answered any more because of them.
 
 use super::core::Core;
-use super::replies::{Expect, Own};
+use super::replies::{Aside, Expect, Own};
 use super::server_side::Broken;
 use crate::policy::sqlstate;
 use crate::upstream::{Applied, Link, Statement};
@@ -32,7 +32,9 @@ impl Core {
                 if !run.is_cut_off && !self.is_muted {
                     let at = run.judged.script.statements.get(run.statement).map_or(0, |facts| facts.span.start);
                     let shift = match front {
-                        Expect::Step(run) if at > 0 => run.judged.text.get(..at).map_or(0, |t| t.chars().count()),
+                        Expect::Step(run) if at > 0 => {
+                            run.judged.text.get(..at).map_or(0, |t| t.chars().count().cast_signed())
+                        }
                         _ => 0,
                     };
                     if shift > 0 {
@@ -85,7 +87,17 @@ impl Core {
                     self.out.extend_from_slice(message);
                 }
                 Own::Close => self.out.extend_from_slice(message),
-                Own::Aside { .. } => {
+                Own::Plan => {
+                    self.pass_plan_error(body);
+                    if let Some(stepwise) = &mut self.stepwise {
+                        stepwise.has_failed = true;
+                        if let Some(run) = &mut stepwise.run {
+                            run.sqlstate.get_or_insert(code);
+                        }
+                    }
+                }
+                Own::Aside { what: Aside::Plan, .. } => self.pass_plan_error(body),
+                Own::Aside { what: Aside::ReadOnly | Aside::Count(_), .. } => {
                     // Its name may still be there.
                     self.retire_lease = true;
                     self.out.extend_from_slice(message);

@@ -63,7 +63,7 @@ impl Core {
                 let message = inbox.split_to(header.size);
                 self.answer_in_turn();
                 self.take_answer(header, &message, link)?;
-            } else if matches!(header.tag, b'D' | b'd') && inbox.len() > HIGH_WATER {
+            } else if matches!(header.tag, b'D' | b'd') && inbox.len() > HIGH_WATER && !self.awaits_plan(header) {
                 self.partial =
                     if self.pass_row(header) { Partial::Forward(header.size) } else { Partial::Drop(header.size) };
             } else {
@@ -212,13 +212,16 @@ impl Core {
             let what = *what;
             match tag {
                 b'3' => *closes -= 1,
+                b'D' if what == Aside::Plan => self.planning.learn(&message[HEADER..]),
                 b'D' => self.counting.learn(&message[HEADER..]),
                 _ => {}
             }
             if *closes == 0 {
                 self.replies.pop_front();
-                if let Aside::Count(stage) = what {
-                    self.counted_in_batch(stage, link);
+                match what {
+                    Aside::Count(stage) => self.counted_in_batch(stage, link),
+                    Aside::Plan => self.planning.complete(),
+                    Aside::ReadOnly => {}
                 }
             }
             return Ok(());
@@ -240,6 +243,11 @@ impl Core {
             ) => false,
             // Rows of the proxy's own queries.
             (Some(Expect::Own(Own::Settings)), b'T' | b'D') | (Some(Expect::Own(Own::Doubt | Own::Count(_))), b'T') => {
+                return Ok(());
+            }
+            (Some(Expect::Own(Own::Plan)), b'1' | b'2' | b'3') => return Ok(()),
+            (Some(Expect::Own(Own::Plan)), b'D') => {
+                self.planning.learn(&message[HEADER..]);
                 return Ok(());
             }
             (Some(Expect::Own(Own::Count(_))), b'D') => {
@@ -306,6 +314,9 @@ impl Core {
             }
             Expect::Own(own) => {
                 let (is_settings, is_doubt) = (matches!(own, Own::Settings), matches!(own, Own::Doubt));
+                if matches!(own, Own::Plan) {
+                    self.planning.complete();
+                }
                 let counted = match own {
                     Own::Count(stage) => Some(stage),
                     _ => None,

@@ -9,7 +9,7 @@ use super::replies::{Expect, Own};
 use super::run::Run;
 use super::stepwise::Stepwise;
 use crate::guard::{Judged, Route, notice_report};
-use crate::policy::{Notice, Permit, sqlstate};
+use crate::policy::{Notice, Pending, Permit, sqlstate};
 use crate::sql::functions::of_function_call;
 use crate::upstream::Link;
 use crate::wire::{
@@ -36,7 +36,16 @@ impl Core {
         self.prepared.remove("");
         self.portals.remove("");
         match &judged.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => {
+            Route::Confirm(_)
+                if judged.plan_to_confirm.is_some()
+                    && self.state.transaction != TransactionState::Failed
+                    && !self.state.is_orphaned
+                    // The exchange would commit what was sent before it without a Sync.
+                    && !self.is_unsynced =>
+            {
+                self.run_stepwise(&judged)
+            }
+            Route::Refuse(denial) | Route::Confirm(Pending { denial, .. }) => {
                 let report = self.denied(&judged, denial);
                 self.refuse_query(&report, link)
             }
@@ -60,13 +69,15 @@ impl Core {
             Route::Whole(permit) => {
                 self.send_whole(&judged, permit, link, |core, link| core.send_query(&judged.text, link))
             }
-            Route::Stepwise(_) | Route::SingleStatement(_) => {
-                let run = Run::new(Arc::clone(&judged), self.next_number(), self.reason.clone());
-                self.count_statement();
-                self.stepwise = Some(Stepwise::new(run));
-                Progress::Consumed
-            }
+            Route::Stepwise(_) | Route::SingleStatement(_) => self.run_stepwise(&judged),
         }
+    }
+
+    fn run_stepwise(&mut self, judged: &Arc<Judged>) -> Progress {
+        let run = Run::new(Arc::clone(judged), self.next_number(), self.reason.clone());
+        self.count_statement();
+        self.stepwise = Some(Stepwise::new(run));
+        Progress::Consumed
     }
 
     /// FunctionCall calls a function by number. Those for large objects are judged as the SELECT that would call them; no others
@@ -85,7 +96,7 @@ impl Core {
         let Some(function) = function else { return self.refuse_query(&unknown_function(), link) };
         let judged = self.judge_text(&format!("SELECT pg_catalog.{function}()"));
         match &judged.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => {
+            Route::Refuse(denial) | Route::Confirm(Pending { denial, .. }) => {
                 let report = self.denied(&judged, denial);
                 self.refuse_query(&report, link)
             }

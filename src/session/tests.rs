@@ -1,5 +1,7 @@
 //! The state machine alone: bytes of a client and a server in, bytes for both out. No socket, no clock.
 
+mod gate;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -7,7 +9,7 @@ use bytes::BytesMut;
 
 use super::core::{Core, Step};
 use crate::audit::{Event, SessionContext};
-use crate::config::{Role, Tier, default_policy};
+use crate::config::{Policy, Role, Tier, default_policy};
 use crate::guard::Judge;
 use crate::upstream::{Applied, Link, Parameters, Statements, empty_catalog};
 use crate::wire::{
@@ -24,7 +26,12 @@ struct Play {
 
 impl Play {
     fn new(role: Role, tier: Tier) -> Self {
-        let judge = Arc::new(Judge::new(Arc::new(default_policy(role, tier)), "app".to_owned(), empty_catalog()));
+        Self::with(default_policy(role, tier))
+    }
+
+    fn with(policy: Policy) -> Self {
+        let (role, tier) = (policy.role, policy.tier);
+        let judge = Arc::new(Judge::new(Arc::new(policy), "app".to_owned(), empty_catalog()));
         let context = Arc::new(SessionContext {
             id: "1".to_owned(),
             user: "u".to_owned(),

@@ -16,6 +16,7 @@ mod keywords;
 mod lexer;
 mod normalize;
 mod parse;
+mod planned;
 mod query;
 mod reader;
 mod redact;
@@ -34,6 +35,7 @@ use self::draft::Draft;
 use self::lexer::{Lexed, Token};
 
 pub use facts::*;
+pub use planned::*;
 pub use schema_change::{Change, Constraint, NewColumn, SchemaChange};
 
 /// Depth of a tree up to which it is walked on the caller's stack.

@@ -47,6 +47,20 @@ impl<'a> BindView<'a> {
         Ok(Self { portal, statement, rest: reader.rest() })
     }
 
+    /// The parameters as sent: their formats, then their values; the result formats behind them are left out.
+    pub fn parameters(&self) -> Result<&'a [u8], BodyError> {
+        let mut reader = Reader::new(self.rest);
+        let formats = usize::from(reader.i16()?.cast_unsigned());
+        reader.bytes(formats * 2)?;
+        let count = usize::from(reader.i16()?.cast_unsigned());
+        for _ in 0..count {
+            if let Ok(length) = usize::try_from(reader.i32()?) {
+                reader.bytes(length)?;
+            }
+        }
+        Ok(&self.rest[..self.rest.len() - reader.rest().len()])
+    }
+
     /// The parameters in text form, for the audit trail: `None` for NULL and for values in binary format.
     pub fn text_parameters(&self) -> Result<Vec<Option<String>>, BodyError> {
         let mut reader = Reader::new(self.rest);
@@ -164,7 +178,8 @@ mod tests {
         let bind = BindView::read(body).unwrap();
         assert_eq!(bind.statement, "s");
         assert_eq!(bind.text_parameters().unwrap(), [Some("x".to_owned()), None, None]);
+        assert_eq!(bind.parameters().unwrap(), &bind.rest[..bind.rest.len() - 2], "all but the result formats");
         let lying = BindView::read(b"\0\0\0\0\xff\xff").unwrap();
-        assert!(lying.text_parameters().is_err());
+        assert!(lying.text_parameters().is_err() && lying.parameters().is_err());
     }
 }

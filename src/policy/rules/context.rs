@@ -1,5 +1,7 @@
 //! What a rule sees, and what it answers.
 
+use std::fmt;
+
 use crate::config::{Action, Policy, Tier};
 use crate::policy::family::Family;
 use crate::policy::{FunctionNature, SessionTables, SessionView};
@@ -99,13 +101,7 @@ impl<'a> Context<'a> {
 
     /// "is not allowed on prod", "needs confirmation on stg".
     pub(super) fn phrase(&self, action: Action) -> String {
-        let what = match action {
-            Action::Allow => "is allowed",
-            Action::Warn => "asks for care",
-            Action::Confirm => "needs confirmation",
-            Action::Deny => "is not allowed",
-        };
-        format!("{what} on {}", self.policy.tier)
+        Phrase(action, self.policy.tier).to_string()
     }
 
     /// A less careful tier to try things on, as a client names it.
@@ -133,6 +129,21 @@ impl<'a> Context<'a> {
             Kind::UnparsedMaybeRead | Kind::UnparsedMaybeWrite => "the statement",
             _ => &self.facts().tag,
         }
+    }
+}
+
+/// What is done about something, and where.
+pub(in crate::policy) struct Phrase(pub(in crate::policy) Action, pub(in crate::policy) Tier);
+
+impl fmt::Display for Phrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.0 {
+            Action::Allow => "is allowed",
+            Action::Warn => "asks for care",
+            Action::Confirm => "needs confirmation",
+            Action::Deny => "is not allowed",
+        };
+        write!(f, "{what} on {}", self.1)
     }
 }
 

@@ -16,7 +16,8 @@ mod unparsed;
 mod unsafe_ddl;
 
 pub(crate) use context::qualified;
-pub(super) use context::{Context, Finding};
+pub(super) use context::{Context, Finding, Phrase, category};
+pub(super) use reason::is_catalog;
 pub use settings::reads_texts_otherwise;
 
 use super::{RuleId, sqlstate};

@@ -45,7 +45,7 @@ fn calls_built_ins_only(cx: &Context<'_>, facts: &Facts) -> bool {
 }
 
 /// pg_catalog comes before every schema of the search path, so that an unqualified `pg_class` is the catalog's.
-pub(super) fn is_catalog(name: &Name) -> bool {
+pub(in crate::policy) fn is_catalog(name: &Name) -> bool {
     match name.schema.as_deref() {
         Some(schema) => schema == "pg_catalog" || schema == "information_schema",
         None => name.name.starts_with("pg_"),

@@ -1,7 +1,7 @@
 //! What reaches a session from outside its traffic: orders, deadlines, a new configuration.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::super::control::Order;
 use super::super::limits::{Activity, Due};
@@ -67,14 +67,11 @@ impl Driver {
         Some("shutdown")
     }
 
-    /// Takes up a new configuration: its policy holds from the next statement on.
+    /// Takes up a new configuration, or the policy of other hours: it holds from the next statement on.
     fn follow_configuration(&mut self) -> Option<&'static str> {
         let runtime = self.server.runtime();
-        if runtime.generation == self.generation {
-            return None;
-        }
-        let found = runtime.resume(&self.core.context.user, &self.target);
-        match found {
+        match runtime.resume(&self.core.context.user, &self.target, SystemTime::now()) {
+            Some((judge, _)) if runtime.generation == self.generation && Arc::ptr_eq(&judge, &self.core.judge) => None,
             Some((judge, target)) => {
                 let old = std::mem::replace(&mut self.core.judge, judge);
                 self.core.state.replace_forced(&old.forced, &self.core.judge.forced);
