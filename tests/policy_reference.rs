@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Tests may fail loudly.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pgbelay::config::{Role, Tier, default_policy};
@@ -72,6 +73,7 @@ fn the_examples_are_judged_as_the_page_says() {
             database: "app",
             reason: example.reason,
             catalog: &StaticCatalog,
+            made: &BTreeSet::new(),
             confirmation: pgbelay::policy::Confirmation::NotGiven,
         };
         let verdict = decide(&Arc::new(classify(&example.sql)), &default_policy(example.role, example.tier), &view);

@@ -1,6 +1,6 @@
 //! `pgbelay explain`: the verdict on each statement, without any database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -109,6 +109,7 @@ fn explain(args: &Args) -> Result<Outcome, Error> {
         database: &setting.database,
         reason,
         catalog: &StaticCatalog,
+        made: &BTreeSet::new(),
         confirmation: Confirmation::NotGiven,
     };
     let mut out = io::stdout().lock();

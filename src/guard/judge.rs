@@ -1,5 +1,6 @@
 //! Classify and decide, remembered by text: what a session asks of each statement.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,14 +13,17 @@ use super::LocalAction;
 use crate::audit::StatementRecord;
 use crate::config::{AuditScope, Policy};
 use crate::policy::{Confirmation, Denial, Permit, SessionView, Verdict, decide};
-use crate::sql::{Class, Effect, Facts, Kind, Script, classify};
-use crate::upstream::{Settings, SharedCatalog};
+use crate::sql::{Class, Effect, Facts, Kind, Made, Script, classify};
+use crate::upstream::{ServerCatalog, Settings, SharedCatalog};
 
 /// Texts longer than this are judged each time: they are rarely sent twice.
 const CACHED_TEXT: usize = 16 * 1024;
 
 /// Judgements remembered for one role on one database tier.
 const CACHED_JUDGEMENTS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// Judgements remembered for a session that has made functions or operators of its own.
+const SESSION_JUDGEMENTS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 /// Judges the statements of one role on one database tier.
 #[derive(Debug)]
@@ -31,7 +35,14 @@ pub struct Judge {
     database: String,
     catalog: Arc<SharedCatalog>,
     cache: Mutex<LruCache<u64, Arc<Judged>>>,
-    generation: AtomicU64,
+    /// Shared by all judges that were made of one.
+    generation: Arc<AtomicU64>,
+    /// What the session has made that the catalog does not know yet; empty for a judge that sessions share.
+    made: BTreeSet<Made>,
+    /// The judge that sessions share, of one that was made for a session.
+    shared: Option<Arc<Judge>>,
+    /// Tells judges apart that share a generation.
+    number: u64,
 }
 
 /// A text and all that was found and decided of it.
@@ -55,6 +66,7 @@ pub struct Judged {
     pub is_confirmed: bool,
     reason_given: bool,
     generation: u64,
+    judge: u64,
 }
 
 /// The way of a text.
@@ -138,19 +150,44 @@ impl Judge {
             database,
             catalog,
             cache: Mutex::new(LruCache::new(CACHED_JUDGEMENTS)),
-            generation: AtomicU64::new(next_generation()),
+            generation: Arc::new(AtomicU64::new(next_number())),
+            made: BTreeSet::new(),
+            shared: None,
+            number: next_number(),
         }
+    }
+
+    /// The judge of a session that has made this. What it judges is remembered for that session alone.
+    #[must_use]
+    pub fn of_session(self: &Arc<Self>, made: BTreeSet<Made>) -> Arc<Self> {
+        let shared = self.shared.as_ref().unwrap_or(self);
+        if made.is_empty() {
+            return Arc::clone(shared);
+        }
+        Arc::new(Self {
+            policy: Arc::clone(&self.policy),
+            forced: self.forced.clone(),
+            database: self.database.clone(),
+            catalog: Arc::clone(&self.catalog),
+            cache: Mutex::new(LruCache::new(SESSION_JUDGEMENTS)),
+            generation: Arc::clone(&self.generation),
+            made,
+            shared: Some(Arc::clone(shared)),
+            number: next_number(),
+        })
     }
 
     /// The server's catalog has changed: everything is judged again.
     pub fn forget(&self) {
-        self.generation.store(next_generation(), Ordering::Release);
+        self.generation.store(next_number(), Ordering::Release);
         self.lock().clear();
     }
 
     /// Whether a judgement still holds for a session that has given a reason or not.
     pub fn still_holds(&self, judged: &Judged, reason: Option<&str>) -> bool {
-        judged.generation == self.generation.load(Ordering::Acquire) && judged.reason_given == reason.is_some()
+        judged.generation == self.generation.load(Ordering::Acquire)
+            && judged.judge == self.number
+            && judged.reason_given == reason.is_some()
     }
 
     /// Judges a text, or remembers.
@@ -182,7 +219,8 @@ impl Judge {
         let generation = self.generation.load(Ordering::Acquire);
         let script = Arc::new(classify(text));
         let catalog = self.catalog.load();
-        let view = SessionView { database: &self.database, reason, catalog: &**catalog, confirmation };
+        let made = &self.made;
+        let view = SessionView { database: &self.database, reason, catalog: &**catalog, made, confirmation };
         let verdict = decide(&script, &self.policy, &view);
         let steps: Vec<Step> = match &verdict {
             Verdict::Allow(permit) => script
@@ -193,7 +231,9 @@ impl Judge {
                     max_rows_written: permit.guards.max_rows_written.filter(|_| changes_rows(facts)),
                     is_uncounted: permit.guards.max_rows_written.is_some()
                         && changes_rows(facts)
-                        && (matches!(facts.kind, Kind::Select | Kind::Execute) || facts.writes.len() > 1),
+                        && (matches!(facts.kind, Kind::Select | Kind::Execute)
+                            || facts.writes.len() > 1
+                            || self.has_untold_rows(facts, &catalog)),
                     is_transaction_control: facts.effects.iter().any(ends_or_begins)
                         || matches!(facts.kind, Kind::Call | Kind::Do),
                     leaves_state: permit.guards.opaque
@@ -224,7 +264,16 @@ impl Judge {
             reason_given: reason.is_some(),
             is_confirmed: confirmation == Confirmation::Given,
             generation,
+            judge: self.number,
         }
+    }
+
+    /// Whether rules rewrite a write, or this session has given its table triggers: its command tag does not tell all it changes.
+    fn has_untold_rows(&self, facts: &Facts, catalog: &ServerCatalog) -> bool {
+        matches!(facts.kind, Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge)
+            && facts.writes.iter().any(|write| {
+                catalog.has_rules(&write.table) || self.made.contains(&Made::OnTable(write.table.name.as_str().into()))
+            })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<u64, Arc<Judged>>> {
@@ -233,7 +282,7 @@ impl Judge {
 }
 
 /// Tells judgements of different times and of different judges apart: no two have the same.
-fn next_generation() -> u64 {
+fn next_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }

@@ -1,13 +1,14 @@
 //! `decide` and `clamp` over facts made by hand: what must hold whatever `classify` makes of a text.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::config::{Access, Action, Policy, Role, Tier, default_policy};
 use crate::sql::{
-    AccessMode, Boundedness, Call, Class, Effect, Facts, Hazard, Kind, Lock, Name, Scope, Script, SettingValue, Verb,
-    Write,
+    AccessMode, Boundedness, Call, Class, Effect, Facts, Hazard, Kind, Lock, Made, Mention, Name, Place, Scope, Script,
+    SettingValue, Verb, Write,
 };
 
 /// Everything that Postgres does not bring is opaque, but `stable_one`.
@@ -15,17 +16,33 @@ use crate::sql::{
 struct TestCatalog;
 
 impl Catalog for TestCatalog {
-    fn function(&self, _schema: Option<&str>, name: &str) -> FunctionNature {
+    fn function(&self, _schema: Option<&str>, name: &str, arity: usize) -> FunctionNature {
         match name {
             "touch" => FunctionNature::Opaque,
+            "lower" if arity == 2 => FunctionNature::Opaque,
             "stable_one" => FunctionNature::ReadOnly,
+            "library_call" => FunctionNature::Unheld,
+            "pg_of_tomorrow" => FunctionNature::Unjudged,
             _ => FunctionNature::BuiltIn,
         }
+    }
+
+    fn may_run(&self, mention: &Mention, is_only_planned: bool) -> bool {
+        match mention.place {
+            Place::Operator => *mention.name == *"###" && !is_only_planned,
+            Place::Attribute | Place::Call | Place::Field => *mention.name == *"touch" && !is_only_planned,
+            Place::Word => *mention.name == *"checked",
+        }
+    }
+
+    fn view_may_run(&self, name: &Name, is_refreshed: bool) -> bool {
+        if is_refreshed { name.name == "kept" } else { name.name == "seen" }
     }
 }
 
 fn view(reason: Option<&str>) -> SessionView<'_> {
-    SessionView { database: "app", reason, catalog: &TestCatalog, confirmation: Confirmation::NotGiven }
+    static NOTHING: BTreeSet<Made> = BTreeSet::new();
+    SessionView { database: "app", reason, catalog: &TestCatalog, made: &NOTHING, confirmation: Confirmation::NotGiven }
 }
 
 fn name(text: &str) -> Name {
@@ -41,6 +58,9 @@ fn facts(kind: Kind, tag: &str) -> Facts {
         writes: Vec::new(),
         reads: Vec::new(),
         functions: Vec::new(),
+        mentions: Vec::new(),
+        is_only_planned: false,
+        makes: Vec::new(),
         effects: Vec::new(),
         locks: Vec::new(),
         hazards: Vec::new(),

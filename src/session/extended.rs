@@ -263,6 +263,7 @@ impl Core {
             self.make_read_only(link);
         }
         self.count_statement();
+        self.note_made(&judged);
         if let Some(permit) = judged.permit() {
             self.tell_notices(&permit.notices);
         }

@@ -63,6 +63,7 @@ impl Core {
                     Err(IntentGate::Refuse(report)) => return self.refuse_query(&report, Some(link)),
                 }
                 self.count_statement();
+                self.note_made(&judged);
                 self.tell_notices(&permit.notices);
                 self.send_query(&judged.text, link);
                 self.replies.push_back(Expect::Query(Box::new(run)));
@@ -71,6 +72,7 @@ impl Core {
             Route::Stepwise(_) | Route::SingleStatement(_) => {
                 let run = Run::new(Arc::clone(&judged), self.next_number(), self.reason.clone());
                 self.count_statement();
+                self.note_made(&judged);
                 self.stepwise = Some(Stepwise::new(run));
                 Progress::Consumed
             }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::super::control::Order;
 use super::super::limits::{Activity, Due};
+use super::super::made::Behind;
 use super::super::replies::Expect;
 use super::Driver;
 use crate::audit::{Event, Record};
@@ -76,7 +77,8 @@ impl Driver {
         let found = runtime.resume(&self.core.context.user, &self.target);
         match found {
             Some((judge, target)) => {
-                let old = std::mem::replace(&mut self.core.judge, judge);
+                let old = Arc::clone(&self.core.judge);
+                self.core.follow(judge);
                 self.core.state.replace_forced(&old.forced, &self.core.judge.forced);
                 self.target = target;
                 self.generation = runtime.generation;
@@ -92,6 +94,29 @@ impl Driver {
                 );
                 Some("configuration")
             }
+        }
+    }
+
+    /// The session has made code: the catalog is loaded before its next statement is judged.
+    pub(super) async fn load_catalog(&mut self) {
+        let ticket = self.target.ask_for_catalog();
+        if self.target.load_catalog(&self.server, ticket).await {
+            self.core.catalog_loaded();
+        } else {
+            // What it has made stays under suspicion until a later attempt has gone well.
+            self.core.catalog_asked(ticket);
+        }
+    }
+
+    /// Has the catalog loaded in the background where nothing waits for it, and notes when it has been.
+    pub(super) fn follow_catalog(&mut self) {
+        match self.core.catalog_behind() {
+            Behind::Changed if !self.core.waits_for_catalog() => {
+                let ticket = self.target.ask_for_catalog();
+                self.core.catalog_asked(ticket);
+            }
+            Behind::Asked(ticket) if self.target.has_catalog(ticket) => self.core.catalog_loaded(),
+            Behind::Nothing | Behind::Changed | Behind::Asked(_) => {}
         }
     }
 
