@@ -177,6 +177,11 @@ impl Judge {
         })
     }
 
+    /// The custom settings that functions of the database may have changed.
+    pub fn custom_settings(&self) -> Vec<String> {
+        self.catalog.load().custom_settings().map(str::to_owned).collect()
+    }
+
     /// The server's catalog has changed: everything is judged again.
     pub fn forget(&self) {
         self.generation.store(next_number(), Ordering::Release);
@@ -238,10 +243,8 @@ impl Judge {
                         || matches!(facts.kind, Kind::Call | Kind::Do),
                     leaves_state: permit.guards.opaque
                         && (matches!(facts.kind, Kind::Do | Kind::Call | Kind::Execute)
-                            || facts
-                                .functions
-                                .iter()
-                                .any(|call| catalog.leaves_state(call.name.schema.as_deref(), &call.name.name))),
+                            || !self.made.is_empty()
+                            || catalog.leaves_state(facts)),
                 })
                 .collect(),
             Verdict::Confirm(_) | Verdict::Deny(_) => vec![],

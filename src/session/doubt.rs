@@ -140,6 +140,8 @@ impl SessionState {
             let known = |name: &str, value: &str| match name {
                 "role" => value != "none",
                 "session_authorization" => self.wanted.get(name).is_some(),
+                // Never set, or set back.
+                custom if custom.contains('.') && value.is_empty() => self.wanted.get(name).is_some(),
                 _ => true,
             };
             let settings: Settings = asked.settings.into_iter().filter(|(n, v)| known(n, v)).collect();

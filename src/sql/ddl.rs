@@ -135,6 +135,7 @@ pub(super) fn create(reader: &mut Reader<'_, '_>) -> Option<Draft> {
             }
         }
         "RULE" => routine::rule(reader, &mut draft),
+        "SCHEMA" => elements(reader.rest(), &mut draft),
         "INDEX" | "TRIGGER" | "POLICY" if is_on_pg_temp(reader) => draft.kind = Kind::TempDdl,
         "LANGUAGE" => {
             reader.eat(&["if", "not", "exists"]);
@@ -147,7 +148,7 @@ pub(super) fn create(reader: &mut Reader<'_, '_>) -> Option<Draft> {
         _ => {}
     }
     if temporary {
-        let is_block = matches!(object, "FUNCTION" | "PROCEDURE") && !routine::is_plain_sql(reader.rest());
+        let is_block = matches!(object, "FUNCTION" | "PROCEDURE") && !routine::only_reads(reader.rest());
         draft.kind = if is_block { Kind::Do } else { Kind::TempDdl };
         draft.effects.push(Effect::TempObject);
     }
@@ -161,13 +162,17 @@ pub(super) fn alter(reader: &mut Reader<'_, '_>) -> Option<Draft> {
     let (object, family) = object(reader)?;
     let mut draft = draft("ALTER", object, family, tokens);
     draft.makes = made::made(object, reader.rest());
+    if matches!(object, "FUNCTION" | "PROCEDURE" | "ROUTINE") {
+        draft.effects.extend(routine::options_set(reader.rest()));
+    }
     if object == "ROLE" && outside(tokens).any(|i| tokens[i].is("set") || tokens[i].is("reset")) {
         // Its settings are those of every session to come, as ALTER DATABASE's are.
         draft.kind = Kind::Cluster;
     }
     reader.eat(&["if", "exists"]);
     reader.eat(&["only"]);
-    if matches!(object, "TABLE" | "VIEW" | "SEQUENCE" | "INDEX" | "TYPE") && in_pg_temp(reader.rest()) {
+    let gets_parent = reader.rest().iter().any(|token| token.is("inherit"));
+    if matches!(object, "TABLE" | "VIEW" | "SEQUENCE" | "INDEX" | "TYPE") && in_pg_temp(reader.rest()) && !gets_parent {
         draft.kind = Kind::TempDdl;
     }
     Some(draft)
@@ -281,7 +286,9 @@ fn table(reader: &mut Reader<'_, '_>, mut draft: Draft, mut temporary: bool) -> 
         routine::absorb(&mut draft, statement::read_inner(without_data_clause(reader.rest())), true);
     }
     if temporary {
-        if draft.kind != Kind::UnparsedMaybeWrite {
+        // A child of a permanent table changes that as well, and locks it.
+        let has_parent = outside(reader.rest()).any(|i| reader.rest()[i].is("inherits"));
+        if draft.kind != Kind::UnparsedMaybeWrite && !has_parent {
             draft.kind = Kind::TempDdl;
         }
         draft.effects.push(Effect::TempObject);
@@ -297,6 +304,20 @@ fn without_data_clause<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
         [query @ .., with, _, check, option] if with.is("with") && check.is("check") && option.is("option") => query,
         [query @ .., with, check, option] if with.is("with") && check.is("check") && option.is("option") => query,
         _ => tokens,
+    }
+}
+
+/// The statements that may stand in CREATE SCHEMA: each begins with CREATE or GRANT.
+fn elements(tokens: &[Token<'_>], draft: &mut Draft) {
+    let starts: Vec<usize> = outside(tokens).filter(|&i| tokens[i].is("create") || tokens[i].is("grant")).collect();
+    for (n, &start) in starts.iter().enumerate() {
+        let element = &tokens[start..starts.get(n + 1).copied().unwrap_or(tokens.len())];
+        // A schema in a schema is none of Postgres's grammar, and must not nest without end.
+        if !element.get(1).is_some_and(|token| token.is("schema")) {
+            let inner = statement::read(element);
+            draft.makes.extend(inner.makes.iter().cloned());
+            routine::absorb(draft, inner, false);
+        }
     }
 }
 

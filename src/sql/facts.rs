@@ -93,7 +93,7 @@ pub enum Kind {
     TempDdl,
     /// VACUUM, ANALYZE, CLUSTER, REINDEX, CHECKPOINT.
     Maintenance,
-    /// DO; CREATE FUNCTION in the temporary schema in a language other than SQL, which is a block with a name.
+    /// DO; CREATE FUNCTION in the temporary schema that does more than read, which is a block with a name.
     Do,
     /// CALL.
     Call,

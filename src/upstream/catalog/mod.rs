@@ -3,16 +3,16 @@
 mod queries;
 mod reach;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::{Config, NoTls};
 
-use self::reach::{Class, Found, Object};
+use self::reach::{Class, Found, Leads, Object, Relation, Sources, reaching};
 use super::{ConnectError, Endpoint};
 use crate::policy::{Catalog, FunctionNature, StaticCatalog};
-use crate::sql::{Mention, Name, Place};
+use crate::sql::{Facts, Mention, Name, Place};
 
 /// The functions of one database by name, and what calls them.
 #[derive(Debug, Default)]
@@ -25,15 +25,22 @@ pub struct ServerCatalog {
 struct Known {
     functions: HashMap<Box<str>, Vec<Function>>,
     /// Operators that may run anything.
-    operators: HashSet<Box<str>>,
-    /// Types whose casts or checks may; and whether by a function that the planner calls.
-    types: HashSet<Box<str>>,
+    operators: HashMap<Box<str>, Reach>,
+    /// Types whose casts or checks may.
+    types: HashMap<Box<str>, Reach>,
     /// Views that may when they are read.
-    views: HashSet<(Box<str>, Box<str>)>,
+    views: HashMap<(Box<str>, Box<str>), Reach>,
     /// Materialized views that may when they are refreshed.
-    materialized: HashSet<(Box<str>, Box<str>)>,
+    materialized: HashMap<(Box<str>, Box<str>), Reach>,
     /// Tables and views with rules for writes.
     ruled: HashSet<Box<str>>,
+    custom_settings: BTreeSet<String>,
+}
+
+/// How far what is not a function reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reach {
+    leaves_state: bool,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,13 +104,49 @@ impl ServerCatalog {
         self.loaded.is_some() && self.known == other.known
     }
 
-    /// Whether a call may leave settings, temporary objects, locks or subscriptions behind in the session.
-    pub fn leaves_state(&self, schema: Option<&str>, name: &str) -> bool {
+    /// Whether a statement may leave settings, temporary objects, locks or subscriptions behind in the session by what it calls.
+    pub fn leaves_state(&self, facts: &Facts) -> bool {
+        facts.functions.iter().any(|call| self.call_leaves_state(&call.name))
+            || facts.mentions.iter().any(|mention| self.mention_leaves_state(mention))
+            || facts
+                .reads
+                .iter()
+                .chain(facts.writes.iter().map(|write| &write.table))
+                .any(|name| self.view(name, false).or(self.view(name, true)).is_some_and(|reach| reach.leaves_state))
+    }
+
+    /// The custom settings that functions of the database set: pg_settings does not show them.
+    pub fn custom_settings(&self) -> impl Iterator<Item = &str> {
+        self.known.custom_settings.iter().map(String::as_str)
+    }
+
+    fn call_leaves_state(&self, name: &Name) -> bool {
+        let schema = name.schema.as_deref();
         if self.loaded.is_none() {
-            return StaticCatalog.function(schema, name, 0) == FunctionNature::Opaque;
+            return StaticCatalog.function(schema, &name.name, 0) == FunctionNature::Opaque;
         }
-        let mut known = self.candidates(schema, name).peekable();
+        let mut known = self.candidates(schema, &name.name).peekable();
         known.peek().is_none() || known.any(|f| f.leaves_state)
+    }
+
+    fn mention_leaves_state(&self, mention: &Mention) -> bool {
+        let leaves = |reach: Option<&Reach>| reach.is_some_and(|reach| reach.leaves_state);
+        match mention.place {
+            Place::Word => leaves(self.known.types.get(&mention.name)),
+            Place::Operator => leaves(self.known.operators.get(&mention.name)),
+            Place::Attribute | Place::Call | Place::Field => {
+                self.may_run(mention, false)
+                    && self.known.functions.get(&mention.name).into_iter().flatten().any(|f| f.leaves_state)
+            }
+        }
+    }
+
+    fn view(&self, name: &Name, is_refreshed: bool) -> Option<Reach> {
+        let views = if is_refreshed { &self.known.materialized } else { &self.known.views };
+        let is_meant = |(schema, view): &(Box<str>, Box<str>)| {
+            **view == *name.name && name.schema.as_deref().is_none_or(|written| written == &**schema)
+        };
+        views.iter().find(|(view, _)| is_meant(view)).map(|(_, reach)| *reach)
     }
 
     /// Whether a table has rules for writes, so that a command tag does not tell what a write to it changes.
@@ -139,22 +182,24 @@ impl Catalog for ServerCatalog {
             Place::Call => opaque.next().is_some(),
             Place::Attribute => opaque.any(|f| f.takes(1) && f.takes_row),
             Place::Field => opaque.any(|f| f.takes(1)),
-            Place::Word => self.known.types.contains(name),
-            Place::Operator => self.known.operators.contains(name),
+            Place::Word => self.known.types.contains_key(name),
+            Place::Operator => self.known.operators.contains_key(name),
         }
     }
 
     fn view_may_run(&self, name: &Name, is_refreshed: bool) -> bool {
-        let views = if is_refreshed { &self.known.materialized } else { &self.known.views };
-        views.iter().any(|(schema, view)| {
-            **view == *name.name && name.schema.as_deref().is_none_or(|written| written == &**schema)
-        })
+        self.view(name, is_refreshed).is_some()
     }
 }
 
 fn known(found: Found) -> Known {
-    let opaque = reach::opaque(&found);
-    let is_opaque = |class: Class, oid: u32| opaque.contains(&Object { class, oid });
+    let sources = Sources::read(&found);
+    let (opaque, stateful) =
+        (reaching(&found, &sources, Leads::ToAnything), reaching(&found, &sources, Leads::ToState));
+    let reach = |class: Class, oid: u32| {
+        let object = Object { class, oid };
+        opaque.contains(&object).then(|| Reach { leaves_state: stateful.contains(&object) })
+    };
     let mut functions: HashMap<Box<str>, Vec<Function>> = HashMap::new();
     for one in &found.built_ins {
         functions.entry(one.name.as_str().into()).or_default().push(Function {
@@ -168,11 +213,11 @@ fn known(found: Found) -> Known {
         });
     }
     for routine in &found.routines {
-        let may_do_anything = is_opaque(Class::Routine, routine.oid);
-        let nature = match (may_do_anything, routine.is_unheld && routine.is_volatile) {
-            (false, _) => FunctionNature::ReadOnly,
-            (true, false) => FunctionNature::Opaque,
-            (true, true) => FunctionNature::Unheld,
+        let reach = reach(Class::Routine, routine.oid);
+        let nature = match (reach, routine.is_unheld && routine.is_volatile) {
+            (None, _) => FunctionNature::ReadOnly,
+            (Some(_), false) => FunctionNature::Opaque,
+            (Some(_), true) => FunctionNature::Unheld,
         };
         functions.entry(routine.name.as_str().into()).or_default().push(Function {
             schema: routine.schema.as_str().into(),
@@ -181,30 +226,29 @@ fn known(found: Found) -> Known {
             nature,
             takes_row: routine.takes_row,
             is_planned: routine.is_planned,
-            // What a function calls may leave what its own body does not show.
-            leaves_state: may_do_anything && (routine.may_leave_state || routine.is_planned),
+            leaves_state: reach.is_some_and(|reach| reach.leaves_state),
         });
     }
     for overloads in functions.values_mut() {
         overloads.sort();
     }
-    let qualified = |r: &reach::Relation| (r.schema.as_str().into(), r.name.as_str().into());
     let views = |is_materialized: bool| {
-        let opaque = found.relations.iter().filter(move |r| r.is_materialized == is_materialized);
-        opaque.filter(|r| is_opaque(Class::Relation, r.oid)).map(qualified).collect()
+        let all = found.relations.iter().filter(move |r| r.is_materialized == is_materialized);
+        let name = |r: &Relation| (r.schema.as_str().into(), r.name.as_str().into());
+        all.filter_map(|r| Some((name(r), reach(Class::Relation, r.oid)?))).collect()
+    };
+    let named = |class: Class, all: &[(u32, String)]| {
+        all.iter().filter_map(|(oid, name)| Some((name.as_str().into(), reach(class, *oid)?))).collect()
     };
     Known {
         functions,
-        operators: pick(&found.operators, |oid| is_opaque(Class::Operator, oid)),
-        types: pick(&found.types, |oid| is_opaque(Class::Type, oid)),
+        operators: named(Class::Operator, &found.operators),
+        types: named(Class::Type, &found.types),
         views: views(false),
         materialized: views(true),
         ruled: found.relations.iter().filter(|r| r.has_rules).map(|r| r.name.as_str().into()).collect(),
+        custom_settings: found.custom_settings.into_iter().collect(),
     }
-}
-
-fn pick(named: &[(u32, String)], is_wanted: impl Fn(u32) -> bool) -> HashSet<Box<str>> {
-    named.iter().filter(|(oid, _)| is_wanted(*oid)).map(|(_, name)| name.as_str().into()).collect()
 }
 
 /// A catalog that can be replaced while sessions use it.

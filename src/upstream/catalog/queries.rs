@@ -19,8 +19,8 @@ SELECT n.nspname::text, p.proname::text, pg_catalog.array_agg(p.oid),
 /// The database's own functions. A temporary schema goes by the name that statements use.
 ///
 /// A function can leave session state behind when its body can: only SQL and PL/pgSQL bodies that hold none of the words that
-/// do so are trusted not to. The source is needed of functions that say they change nothing: they may call what does. C and
-/// internal code has none; a READ ONLY transaction holds neither it nor untrusted languages.
+/// do so are trusted not to. The source tells what else a function calls, whatever it says of itself. C and internal code has none;
+/// a READ ONLY transaction holds neither it nor untrusted languages.
 const ROUTINES: &str = "
 SELECT p.oid,
        CASE WHEN n.nspname OPERATOR(pg_catalog.~) '^pg_temp_' THEN 'pg_temp' ELSE n.nspname::text END,
@@ -34,9 +34,7 @@ SELECT p.oid,
            OR p.prosrc OPERATOR(pg_catalog.~*)
               '(set_config|\\mset\\M|\\mreset\\M|temp|listen|advisory|execute|prepare|\\mload\\M|hold|discard|dblink)',
        COALESCE(t.typtype IN ('c', 'd', 'p'), false),
-       CASE WHEN p.prokind OPERATOR(pg_catalog.=) 'a' OR p.provolatile OPERATOR(pg_catalog.=) 'v'
-                 OR l.lanname IN ('c', 'internal') THEN ''
-            ELSE {BODY} END
+       CASE WHEN p.prokind OPERATOR(pg_catalog.=) 'a' OR l.lanname IN ('c', 'internal') THEN '' ELSE {BODY} END
   FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
@@ -109,6 +107,14 @@ SELECT c.oid, CASE WHEN n.nspname OPERATOR(pg_catalog.~) '^pg_temp_' THEN 'pg_te
  WHERE c.oid OPERATOR(pg_catalog.>=) 16384
    AND (c.relkind IN ('v', 'm') OR c.relhasrules)";
 
+/// The custom settings that functions set by a literal: no view of the server's shows them.
+const CUSTOM_SETTINGS: &str = r"
+SELECT DISTINCT pg_catalog.lower(m.found[1])
+  FROM pg_catalog.pg_proc p,
+       LATERAL pg_catalog.regexp_matches(
+           p.prosrc, '(?:set_config\s*\(\s*''|\mset\s+(?:session\s+)?)([a-z_]\w*\.\w+)', 'gi') AS m (found)
+ WHERE p.oid OPERATOR(pg_catalog.>=) 16384";
+
 /// Asks all of it.
 pub(super) async fn ask(client: &Client) -> Result<Found, Error> {
     let version: i32 =
@@ -152,6 +158,9 @@ pub(super) async fn ask(client: &Client) -> Result<Found, Error> {
             is_materialized: row.get(3),
             has_rules: row.get(4),
         });
+    }
+    for row in client.query(CUSTOM_SETTINGS, &[]).await? {
+        found.custom_settings.push(row.get(0));
     }
     Ok(found)
 }

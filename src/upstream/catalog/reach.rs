@@ -3,7 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::sql::{Mention, Place, functions, mentions_of_body};
+use crate::sql::functions::{self, Category};
+use crate::sql::{Mention, Place, mentions_of_body};
 
 /// What the server's catalogs hold.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub(super) struct Found {
     pub(super) types: Vec<(u32, String)>,
     /// Its views, and tables with rules.
     pub(super) relations: Vec<Relation>,
+    /// Settings of the form `prefix.name` that functions set.
+    pub(super) custom_settings: Vec<String>,
 }
 
 /// Postgres's own functions of one name.
@@ -40,8 +43,12 @@ impl BuiltIn {
 
     /// Whether an operator or a function of the database's own that calls it does more than read.
     fn is_harmful(&self) -> bool {
-        self.is_unjudged()
-            || functions::category(None, &self.name).is_some_and(|category| category != functions::Category::Sleep)
+        self.is_unjudged() || functions::category(None, &self.name).is_some_and(|category| category != Category::Sleep)
+    }
+
+    fn leaves_state(&self) -> bool {
+        let category = functions::category(None, &self.name);
+        self.is_unjudged() || matches!(category, Some(Category::AdvisoryLock | Category::Settings))
     }
 }
 
@@ -65,7 +72,7 @@ pub(super) struct Routine {
     pub(super) may_leave_state: bool,
     /// Its first argument may be a table's row.
     pub(super) takes_row: bool,
-    /// Its body where that is text and it says that it changes nothing.
+    /// Its body where that is text; empty for an aggregate.
     pub(super) source: String,
 }
 
@@ -95,38 +102,66 @@ pub(super) struct Object {
     pub(super) oid: u32,
 }
 
-/// The objects that may do anything.
-pub(super) fn opaque(found: &Found) -> HashSet<Object> {
-    let routine = |oid| Object { class: Class::Routine, oid };
-    let harmful = found.built_ins.iter().filter(|f| f.is_harmful());
-    let volatile = found.routines.iter().filter(|r| r.is_volatile && !is_harmless(r));
-    let mut opaque: HashSet<Object> = volatile.map(|r| routine(r.oid)).collect();
-    opaque.extend(harmful.flat_map(|f| &f.oids).map(|&oid| routine(oid)));
-    let mut sources: Vec<(Object, HashSet<Mention>)> = Vec::new();
-    for one in found.routines.iter().filter(|r| !r.source.is_empty()) {
-        match mentions_of_body(&one.source) {
-            Some(mentions) => sources.push((routine(one.oid), mentions)),
-            None => {
-                opaque.insert(routine(one.oid));
-            }
-        }
-    }
+/// What the objects of a set lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leads {
+    /// A function that may do anything.
+    ToAnything,
+    /// One that may leave settings, locks or temporary objects in the session.
+    ToState,
+}
+
+/// The objects that lead there.
+pub(super) fn reaching(found: &Found, sources: &Sources, leads: Leads) -> HashSet<Object> {
+    let to_state = leads == Leads::ToState;
+    let built_ins = found.built_ins.iter().filter(|f| if to_state { f.leaves_state() } else { f.is_harmful() });
+    let routines =
+        found.routines.iter().filter(|r| r.is_volatile && !is_harmless(r) && (r.may_leave_state || !to_state));
+    let mut reaching: HashSet<Object> = routines.map(|r| routine(r.oid)).collect();
+    reaching.extend(built_ins.flat_map(|f| &f.oids).map(|&oid| routine(oid)));
+    reaching.extend(&sources.not_understood);
     let names = names_of(found);
     let reached_by = |objects: &[Object]| -> Vec<Mention> {
         objects.iter().filter_map(|object| names.get(object)).flat_map(|name| ways_to(*name)).collect()
     };
-    let mut ways: HashSet<Mention> = reached_by(&opaque.iter().copied().collect::<Vec<_>>()).into_iter().collect();
+    let mut ways: HashSet<Mention> = reached_by(&reaching.iter().copied().collect::<Vec<_>>()).into_iter().collect();
     // Until nothing is added: each round adds an object or is the last.
     loop {
-        let by_need = found.needs.iter().filter(|(_, needed)| opaque.contains(needed)).map(|(object, _)| *object);
-        let by_name = sources.iter().filter(|(_, mentions)| !ways.is_disjoint(mentions)).map(|(object, _)| *object);
-        let added: Vec<Object> = by_need.chain(by_name).filter(|object| !opaque.contains(object)).collect();
+        let by_need = found.needs.iter().filter(|(_, needed)| reaching.contains(needed)).map(|(object, _)| *object);
+        let by_name = sources.read.iter().filter(|(_, named)| !ways.is_disjoint(named)).map(|(object, _)| *object);
+        let added: Vec<Object> = by_need.chain(by_name).filter(|object| !reaching.contains(object)).collect();
         if added.is_empty() {
-            return opaque;
+            return reaching;
         }
         ways.extend(reached_by(&added));
-        opaque.extend(added);
+        reaching.extend(added);
     }
+}
+
+/// What the bodies of functions name.
+#[derive(Debug)]
+pub(super) struct Sources {
+    read: Vec<(Object, HashSet<Mention>)>,
+    /// Those of which it cannot be told.
+    not_understood: Vec<Object>,
+}
+
+impl Sources {
+    /// Reads all bodies.
+    pub(super) fn read(found: &Found) -> Self {
+        let mut sources = Self { read: Vec::new(), not_understood: Vec::new() };
+        for one in found.routines.iter().filter(|r| !r.source.is_empty()) {
+            match mentions_of_body(&one.source) {
+                Some(mentions) => sources.read.push((routine(one.oid), mentions)),
+                None => sources.not_understood.push(routine(one.oid)),
+            }
+        }
+        sources
+    }
+}
+
+fn routine(oid: u32) -> Object {
+    Object { class: Class::Routine, oid }
 }
 
 /// Volatile functions of well-known extensions that only compute.
@@ -162,7 +197,7 @@ fn names_of(found: &Found) -> HashMap<Object, (Class, &str)> {
 mod tests {
     use super::*;
 
-    fn routine(oid: u32, name: &str, is_volatile: bool, source: &str) -> Routine {
+    fn own(oid: u32, name: &str, is_volatile: bool, source: &str) -> Routine {
         Routine { oid, name: name.to_owned(), is_volatile, source: source.to_owned(), ..Routine::default() }
     }
 
@@ -186,19 +221,20 @@ mod tests {
                 built_in("pg_of_tomorrow", true, 53),
             ],
             routines: vec![
-                routine(1, "nuke", true, ""),
-                routine(2, "pretends", false, "SELECT app.\"nuke\"(1)"),
-                routine(3, "twice_removed", false, "BEGIN RETURN (SELECT pretends()); END"),
-                routine(4, "honest", false, "SELECT lower($1)"),
-                routine(5, "of_text", false, "BEGIN EXECUTE 'select nu' || 'ke()'; END"),
-                routine(6, "an_aggregate", false, ""),
-                routine(9, "sequences", false, "SELECT nextval('s')"),
-                routine(10, "reads_view", false, "SELECT count(*) FROM v"),
-                routine(11, "waits", false, "SELECT pg_sleep(1), random(), t.nuke_count FROM nuke AS t"),
-                routine(12, "of_tomorrow", false, "SELECT pg_of_tomorrow()"),
-                routine(13, "by_attribute", false, "SELECT (1).nuke"),
-                routine(14, "by_operator", false, "SELECT 1 ### 2"),
-                routine(15, "not_understood", false, "return 'open"),
+                own(1, "nuke", true, ""),
+                own(2, "pretends", false, "SELECT app.\"nuke\"(1)"),
+                own(3, "twice_removed", false, "BEGIN RETURN (SELECT pretends()); END"),
+                own(4, "honest", false, "SELECT lower($1)"),
+                own(5, "of_text", false, "BEGIN EXECUTE 'select nu' || 'ke()'; END"),
+                own(6, "an_aggregate", false, ""),
+                own(9, "sequences", false, "SELECT nextval('s')"),
+                own(10, "reads_view", false, "SELECT count(*) FROM v"),
+                own(16, "by_set", true, "SELECT set_config('a', 'b', false)"),
+                own(11, "waits", false, "SELECT pg_sleep(1), random(), t.nuke_count FROM nuke AS t"),
+                own(12, "of_tomorrow", false, "SELECT pg_of_tomorrow()"),
+                own(13, "by_attribute", false, "SELECT (1).nuke"),
+                own(14, "by_operator", false, "SELECT 1 ### 2"),
+                own(15, "not_understood", false, "return 'open"),
             ],
             needs: vec![
                 (object(Class::Routine, 6), object(Class::Routine, 1)),
@@ -217,8 +253,10 @@ mod tests {
                 is_materialized: false,
                 has_rules: false,
             }],
+            custom_settings: vec![],
         };
-        let opaque = opaque(&found);
+        let sources = Sources::read(&found);
+        let opaque = reaching(&found, &sources, Leads::ToAnything);
         for (class, oid) in [1, 2, 3, 5, 6, 7, 9, 10, 12, 13, 14, 15].map(|oid| (Class::Routine, oid)) {
             assert!(opaque.contains(&object(class, oid)), "{oid}");
         }
@@ -230,5 +268,12 @@ mod tests {
         assert!(!opaque.contains(&object(Class::Operator, 22)));
         assert!(opaque.contains(&object(Class::Relation, 30)));
         assert!(!opaque.contains(&object(Class::Type, 40)));
+
+        let stateful = reaching(&found, &sources, Leads::ToState);
+        assert!(stateful.contains(&object(Class::Routine, 5)), "a text may set anything");
+        assert!(stateful.contains(&object(Class::Routine, 16)));
+        for oid in [1, 2, 4, 9] {
+            assert!(!stateful.contains(&object(Class::Routine, oid)), "{oid}");
+        }
     }
 }
