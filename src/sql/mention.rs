@@ -116,3 +116,98 @@ impl Found {
         self.0.insert(Mention { place, name: name.into() });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Facts, Made, classify};
+
+    fn only(sql: &str) -> Facts {
+        let mut statements = classify(sql).statements;
+        assert_eq!(statements.len(), 1, "{sql}");
+        statements.remove(0)
+    }
+
+    fn has(facts: &Facts, place: Place, name: &str) -> bool {
+        facts.mentions.contains(&Mention { place, name: name.into() })
+    }
+
+    #[test]
+    fn every_way_to_name_a_function_is_noted() {
+        for (sql, place, name) in [
+            ("SELECT (1).f", Place::Field, "f"),
+            ("SELECT $1.f", Place::Field, "f"),
+            ("SELECT t.f FROM t", Place::Attribute, "f"),
+            ("SELECT t.\"F\" FROM t", Place::Attribute, "F"),
+            ("SELECT U&\"\\0066\" FROM t", Place::Word, "f"),
+            ("SELECT 1 ### 2", Place::Operator, "###"),
+            ("SELECT 1 OPERATOR(public.=) 2", Place::Operator, "="),
+            ("SELECT a IN (b) FROM t", Place::Operator, "="),
+            ("SELECT a NOT LIKE b FROM t", Place::Operator, "!~~"),
+            ("SELECT a BETWEEN b AND c FROM t", Place::Operator, "<="),
+            ("SELECT 1::d", Place::Word, "d"),
+            ("SELECT d '1'", Place::Word, "d"),
+            ("SELECT ceil(x) FROM t", Place::Call, "ceil"),
+            ("SELECT substring(x, 1) FROM t", Place::Call, "substring"),
+            ("ALTER TABLE t ADD COLUMN c int DEFAULT f(1)", Place::Call, "f"),
+            ("CREATE INDEX ON t (f(a))", Place::Call, "f"),
+        ] {
+            assert!(has(&only(sql), place, name), "{sql}: {:?}", only(sql).mentions);
+        }
+    }
+
+    #[test]
+    fn what_runs_later_or_is_known_is_not() {
+        assert!(!has(&only("SELECT f(1)"), Place::Call, "f"), "it is among the calls");
+        for later in [
+            "CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "CREATE TABLE t (a int DEFAULT f(1))",
+            "ALTER TABLE t ALTER COLUMN a SET DEFAULT f(1)",
+            "CREATE TRIGGER r AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",
+            "COMMENT ON FUNCTION f(int) IS 'x'",
+            "GRANT EXECUTE ON FUNCTION f(int) TO app",
+            "DROP FUNCTION f(int)",
+        ] {
+            assert_eq!(only(later).mentions, vec![], "{later}");
+        }
+        assert!(only("EXPLAIN SELECT f(1)").is_only_planned);
+        assert!(!only("EXPLAIN ANALYZE SELECT f(1)").is_only_planned);
+    }
+
+    #[test]
+    fn what_ddl_makes_is_told() {
+        let code = |name: &str| Made::Code(name.into());
+        let on_table = |name: &str| Made::OnTable(name.into());
+        for (sql, made) in [
+            ("CREATE OR REPLACE FUNCTION public.lower(p pair) RETURNS int RETURN 1", vec![code("lower")]),
+            ("CREATE AGGREGATE s.max (pair) (sfunc = f, stype = int)", vec![code("max")]),
+            ("CREATE OPERATOR s.### (FUNCTION = f, LEFTARG = int)", vec![code("###")]),
+            ("CREATE CAST (pair AS text) WITH FUNCTION f(pair)", vec![code("pair"), code("text")]),
+            ("CREATE VIEW s.v AS SELECT f(1)", vec![code("v")]),
+            ("CREATE VIEW s.v AS SELECT lower(a) FROM t", vec![]),
+            ("CREATE DOMAIN d AS int CHECK (f(VALUE))", vec![code("d")]),
+            ("CREATE DOMAIN d AS int CHECK (length(VALUE) > 1)", vec![]),
+            ("CREATE TYPE mood AS ENUM ('sad')", vec![]),
+            ("CREATE TRIGGER r AFTER INSERT ON s.t FOR EACH ROW EXECUTE FUNCTION f()", vec![on_table("t")]),
+            ("CREATE RULE r AS ON UPDATE TO s.t DO ALSO NOTHING", vec![on_table("t")]),
+            ("CREATE POLICY p ON t USING (f(a))", vec![on_table("t")]),
+            ("ALTER FUNCTION g(int) RENAME TO lower", vec![code("g"), code("lower")]),
+            ("ALTER FUNCTION g(int) SET SCHEMA other", vec![code("g"), Made::Anything]),
+            ("ALTER SCHEMA a RENAME TO b", vec![Made::Anything, code("b")]),
+            ("CREATE EXTENSION hstore", vec![Made::Anything]),
+            ("CREATE TABLE t (a int)", vec![]),
+        ] {
+            assert_eq!(only(sql).makes, made, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_with_its_strings() {
+        let names = mentions_of_body("BEGIN PERFORM 'SELECT nuke(1)'; RETURN (x).f; END").unwrap();
+        for (place, name) in [(Place::Call, "nuke"), (Place::Field, "f")] {
+            assert!(names.contains(&Mention { place, name: name.into() }), "{name}");
+        }
+        assert_eq!(mentions_of_body("BEGIN EXECUTE 'SELECT ' || x; END"), None);
+        assert_eq!(mentions_of_body("SELECT 'open"), None);
+    }
+}

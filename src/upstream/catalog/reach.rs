@@ -218,6 +218,7 @@ mod tests {
                 built_in("nextval", true, 50),
                 built_in("pg_sleep", true, 51),
                 built_in("random", true, 52),
+                built_in("set_config", true, 54),
                 built_in("pg_of_tomorrow", true, 53),
             ],
             routines: vec![
