@@ -95,6 +95,7 @@ pub struct TargetRuntime {
     /// Connections that sessions keep for the sake of currval and lastval.
     kept: Arc<AtomicU32>,
     catalog: Arc<SharedCatalog>,
+    catalog_loads: CatalogLoads,
     greetings: Mutex<LruCache<Settings, Parameters>>,
     /// What the log was last told of its reachability.
     logged: Mutex<Option<String>>,
@@ -107,6 +108,36 @@ pub struct Kept(Arc<AtomicU32>);
 impl Drop for Kept {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Who has asked for the catalog, and up to whom it was loaded.
+#[derive(Debug, Default)]
+struct CatalogLoads {
+    asked: AtomicU64,
+    done: AtomicU64,
+    loading: tokio::sync::Mutex<()>,
+}
+
+impl CatalogLoads {
+    fn ask(&self) -> u64 {
+        self.asked.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    fn done(&self, ticket: u64) {
+        self.done.fetch_max(ticket, Ordering::AcqRel);
+    }
+
+    fn are_done(&self, ticket: u64) -> bool {
+        self.done.load(Ordering::Acquire) >= ticket
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.are_done(self.asked())
     }
 }
 
@@ -349,6 +380,7 @@ impl TargetRuntime {
             limits,
             kept: Arc::default(),
             catalog: empty_catalog(),
+            catalog_loads: CatalogLoads::default(),
             greetings: Mutex::new(LruCache::new(GREETINGS)),
             logged: Mutex::new(Some(String::new())),
         })
@@ -429,20 +461,9 @@ impl TargetRuntime {
         if let Some(replicas) = &self.replicas {
             replicas.maintain().await;
         }
-        if outcome.is_ok() && self.pool.trouble().is_none() && self.is_catalog_due() {
-            match ServerCatalog::load(&self.pool.endpoint).await {
-                Ok(catalog) => {
-                    if !self.catalog.load().same_functions(&catalog) {
-                        self.catalog.store(Arc::new(catalog));
-                        server.runtime().forget_judgements(&self.name);
-                    } else {
-                        self.catalog.store(Arc::new(catalog));
-                    }
-                    // The server's own parameters may have changed with its configuration.
-                    self.greetings.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                }
-                Err(error) => outcome = Err(Arc::new(error)),
-            }
+        let is_wanted = self.is_catalog_due() || self.catalog_loads.is_wanted();
+        if outcome.is_ok() && self.pool.trouble().is_none() && is_wanted {
+            outcome = self.refresh_catalog(server, self.catalog_loads.asked()).await.map_err(Arc::new);
         }
         if let Err(error) = &outcome {
             self.metrics.upstream_error(error.kind());
@@ -475,6 +496,50 @@ impl TargetRuntime {
             None => words(&self.pool),
             Some(replicas) => format!("{}; replicas: {}", words(&self.pool), words(&replicas.pool)),
         }
+    }
+
+    /// Asks for the catalog as it is from now on; it is loaded within a second. The number tells when it has been.
+    pub fn ask_for_catalog(&self) -> u64 {
+        self.catalog_loads.ask()
+    }
+
+    /// Whether the catalog was loaded since this number was given.
+    pub fn has_catalog(&self, ticket: u64) -> bool {
+        self.catalog_loads.are_done(ticket)
+    }
+
+    /// Loads the catalog, unless it has been loaded before.
+    pub async fn ensure_catalog(&self, server: &Server) -> Result<(), ConnectError> {
+        if self.catalog.load().age().is_some() { Ok(()) } else { self.refresh_catalog(server, 0).await }
+    }
+
+    /// Loads the catalog at once, unless it was loaded since `ticket` was given. False when that failed, which is logged.
+    pub async fn load_catalog(&self, server: &Server, ticket: u64) -> bool {
+        let outcome = self.refresh_catalog(server, ticket).await;
+        if let Err(error) = &outcome {
+            self.metrics.upstream_error(error.kind());
+            tracing::warn!(target = %self.name, %error, "the catalog of functions could not be loaded");
+        }
+        outcome.is_ok()
+    }
+
+    async fn refresh_catalog(&self, server: &Server, ticket: u64) -> Result<(), ConnectError> {
+        // Whoever waits here finds that the load before him has answered him, too.
+        let _loading = self.catalog_loads.loading.lock().await;
+        if !self.is_catalog_due() && self.catalog_loads.are_done(ticket) {
+            return Ok(());
+        }
+        let answered = self.catalog_loads.asked();
+        let catalog = ServerCatalog::load(&self.pool.endpoint).await?;
+        let is_news = !self.catalog.load().knows_the_same(&catalog);
+        self.catalog.store(Arc::new(catalog));
+        if is_news {
+            server.runtime().forget_judgements(&self.name);
+        }
+        self.catalog_loads.done(answered);
+        // The server's own parameters may have changed with its configuration.
+        self.greetings.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
     }
 
     fn is_catalog_due(&self) -> bool {

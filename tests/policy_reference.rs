@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Tests may fail loudly.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 
@@ -131,6 +132,7 @@ fn the_examples_are_judged_as_the_page_says() {
             database: "app",
             reason: example.reason,
             catalog: &StaticCatalog,
+            made: &BTreeSet::new(),
             tables: SessionTables::NONE,
             confirmation: Confirmation::NotGiven,
         };

@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Tests may fail loudly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,6 +60,7 @@ fn judge(text: &str) -> (Keys, Verdict) {
         reason,
         catalog: &StaticCatalog,
         tables: SessionTables::NONE,
+        made: &BTreeSet::new(),
         confirmation: pgbelay::policy::Confirmation::NotGiven,
     };
     (keys, decide(&Arc::new(classify(&sql)), &policy, &view))

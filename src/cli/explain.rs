@@ -1,6 +1,6 @@
 //! `pgbelay explain`: the verdict on each statement, without any database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use super::psql_script::PsqlScript;
 use crate::config::{self, Config, Policy, Role, Tier};
 use crate::policy::Confirmation;
 use crate::policy::{Judgement, SessionTables, SessionView, StaticCatalog, WouldDeny, judge, qualified};
-use crate::sql::{self, Boundedness, Effect, Facts, Hazard, Kind, Script, Write};
+use crate::sql::{self, Boundedness, Effect, Facts, Hazard, Kind, Made, Script, Write};
 
 const AFTER_HELP: &str = "\
 An argument is judged as one query string, as psql -c sends it. In a file (-f) or on standard input each statement is judged as
@@ -114,6 +114,7 @@ fn explain(args: &Args) -> Result<Outcome, Error> {
             reason,
             catalog: &StaticCatalog,
             tables: &session.tables,
+            made: &session.made,
             confirmation: Confirmation::NotGiven,
         };
         for (facts, judgement) in script.statements.iter().zip(judge(script, &setting.policy, &view)) {
@@ -151,6 +152,7 @@ fn explain(args: &Args) -> Result<Outcome, Error> {
 #[derive(Debug, Default)]
 struct Session {
     tables: SessionTables,
+    made: BTreeSet<Made>,
     is_in_block: bool,
 }
 
@@ -158,6 +160,7 @@ impl Session {
     fn run(&mut self, script: &Script) {
         for facts in &script.statements {
             self.tables.learn_in_text(facts);
+            self.made.extend(facts.makes.iter().cloned());
             for effect in &facts.effects {
                 match effect {
                     Effect::Begin(_) => self.is_in_block = true,

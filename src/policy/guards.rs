@@ -63,7 +63,7 @@ fn may_leave_unseen_state(cx: &Context<'_>) -> bool {
         | Family::Temporary
         | Family::Change
         | Family::Lock
-        | Family::Bookkeeping => cx.opaque_calls().next().is_some(),
+        | Family::Bookkeeping => cx.opaque_calls().next().is_some() || cx.hidden_code().is_some(),
     }
 }
 

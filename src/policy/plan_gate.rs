@@ -233,7 +233,7 @@ fn looks_at_the_catalog_only(facts: &Facts) -> bool {
         && !facts.reads.is_empty()
         && facts.reads.iter().all(is_catalog)
         && facts.writes.is_empty()
-        && facts.functions.iter().all(|call| !matches!(super::rules::category(&call.name), Some(Category::RunsSql)))
+        && facts.functions.iter().all(|call| !matches!(super::rules::category(call), Some(Category::RunsSql)))
 }
 
 /// `SELECT 1`, and INSERT … VALUES, whose plan says nothing that its text does not.

@@ -1,9 +1,10 @@
 //! What was decided of a query text. Only [`super::decide`] makes a [`Permit`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::SessionTables;
-use crate::sql::Script;
+use crate::sql::{Made, Mention, Name, Script};
 
 /// SQLSTATE codes that the proxy itself answers with (Postgres documentation, appendix A).
 pub mod sqlstate {
@@ -187,6 +188,8 @@ pub struct SessionView<'a> {
     pub catalog: &'a dyn Catalog,
     /// What the session knows of its tables.
     pub tables: &'a SessionTables,
+    /// What the session has made since the catalog was loaded, or given rules and triggers.
+    pub made: &'a BTreeSet<Made>,
     /// Whether the user has confirmed this very text.
     pub confirmation: Confirmation,
 }
@@ -200,19 +203,29 @@ pub enum Confirmation {
     Given,
 }
 
-/// What is known of the functions of a database.
+/// What is known of the code that a database keeps.
 pub trait Catalog: std::fmt::Debug + Send + Sync {
-    /// The worst of all functions of this name that the call could mean.
-    fn function(&self, schema: Option<&str>, name: &str) -> FunctionNature;
+    /// The worst of all functions of this name that a call with so many arguments could mean.
+    fn function(&self, schema: Option<&str>, name: &str, arity: usize) -> FunctionNature;
+
+    /// Whether a name or an operator may run a function that may do anything; with `is_only_planned`, one that the planner calls.
+    fn may_run(&self, mention: &Mention, is_only_planned: bool) -> bool;
+
+    /// Whether reading a view, or refreshing a materialized one, calls a function that may do anything.
+    fn view_may_run(&self, name: &Name, is_refreshed: bool) -> bool;
 }
 
-/// What a call of a function may do.
+/// What a call of a function may do; the worse, the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FunctionNature {
     /// Part of Postgres (pg_catalog), judged by the table of `sql::functions` alone.
     BuiltIn,
-    /// The database's own, IMMUTABLE or STABLE: cannot write.
+    /// The database's own, IMMUTABLE or STABLE, and calls nothing worse: cannot write.
     ReadOnly,
-    /// The database's own and VOLATILE, or not known: may do anything.
+    /// The database's own and VOLATILE, or not known: may do anything that the server lets it.
     Opaque,
+    /// The same in a language that a READ ONLY transaction does not hold: C, PL/Python …
+    Unheld,
+    /// Part of Postgres, VOLATILE, and not in the table: of a server newer than the table.
+    Unjudged,
 }

@@ -120,6 +120,9 @@ impl Core {
         self.state.completed(run.effects(), tag, link);
         if run.step().is_some_and(|step| step.leaves_state) {
             self.state.doubt.everything();
+            for name in self.judge.custom_settings() {
+                self.state.doubt.setting(&name);
+            }
         }
         if run
             .effects()

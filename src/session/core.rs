@@ -13,6 +13,7 @@ use super::confirm::Confirm;
 use super::count::Counting;
 use super::extended::{Portal, Prepared};
 use super::intent::Intent;
+use super::made::MadeHere;
 use super::plan::Planning;
 use super::replies::{Expect, Own};
 use super::run::Run;
@@ -39,6 +40,8 @@ pub(super) enum Step {
     Drain,
     /// An upstream connection, to such a server; one that is held is given back for it.
     NeedLease(Reach),
+    /// The server's catalog, loaded anew; then [`Core::catalog_loaded`] or [`Core::catalog_asked`].
+    NeedCatalog,
     /// This record on disk; then [`Core::intent_recorded`].
     NeedIntent(Box<Record>),
     /// The session is over; what is in `out` is still to be sent.
@@ -79,6 +82,8 @@ pub(super) struct Core {
     /// The connection's state is in doubt: it must be closed.
     pub(super) drop_lease: bool,
     pub(super) state: SessionState,
+    /// What it has made that runs code.
+    pub(super) made: MadeHere,
     pub(super) replies: VecDeque<Expect>,
     /// ParameterStatus as the client knows it.
     pub(super) told: Parameters,
@@ -160,6 +165,7 @@ impl Core {
             drop_lease: false,
             state: SessionState::new(judge.forced.clone(), initial),
             judge,
+            made: MadeHere::default(),
             replies: VecDeque::new(),
             greeting,
             told,
@@ -241,6 +247,9 @@ impl Core {
                     return self.too_long(header);
                 }
                 return Step::NeedInput;
+            }
+            if self.waits_for_catalog() {
+                return Step::NeedCatalog;
             }
             match self.message(header, input, link.as_deref_mut()) {
                 Progress::Consumed => {

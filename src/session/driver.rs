@@ -102,6 +102,7 @@ impl Driver {
     /// Serves the client until the session is over; returns why, for the record.
     async fn serve(&mut self) -> &'static str {
         loop {
+            self.follow_catalog();
             let link = self.lease.as_mut().map(|lease| &mut lease.connection().link);
             self.core.is_audit_failing = !self.server.audit.is_healthy();
             let step = self.core.client(&mut self.input, link);
@@ -112,6 +113,10 @@ impl Driver {
                     Ok(()) => continue,
                     Err(why) => return why,
                 },
+                Step::NeedCatalog => {
+                    self.load_catalog().await;
+                    continue;
+                }
                 Step::NeedIntent(record) => {
                     self.record_intent(*record).await;
                     continue;

@@ -302,6 +302,7 @@ impl Core {
         }
         self.count_statement();
         self.note_sequence_mover(&judged, link);
+        self.note_made(&judged);
         if let Some(permit) = judged.permit() {
             self.tell_notices(&permit.notices);
             self.tell_notices(planned.as_ref().map_or(&[], |planned| &planned.notices));

@@ -15,6 +15,7 @@ mod intent;
 mod limits;
 mod local_answer;
 mod lost;
+mod made;
 mod place;
 mod plan;
 mod replies;

@@ -76,6 +76,7 @@ impl Core {
     fn run_stepwise(&mut self, judged: &Arc<Judged>) -> Progress {
         let run = Run::new(Arc::clone(judged), self.next_number(), self.reason.clone());
         self.count_statement();
+        self.note_made(judged);
         self.stepwise = Some(Stepwise::new(run));
         Progress::Consumed
     }
@@ -135,6 +136,7 @@ impl Core {
         self.count_statement();
         self.tell_notices(&permit.notices);
         self.note_sequence_mover(judged, link);
+        self.note_made(judged);
         send(self, link);
         self.replies.push_back(Expect::Query(Box::new(run)));
         Progress::Consumed

@@ -1,7 +1,7 @@
 //! Facts under construction.
 
 use super::lexer::{Token, TokenKind};
-use super::{Call, Class, Effect, Hazard, Kind, Lock, Name, SchemaChange, Write, functions, keywords};
+use super::{Call, Class, Effect, Hazard, Kind, Lock, Made, Name, SchemaChange, Write, functions, keywords, mention};
 
 /// What is known of a statement, without where it stands and how it is spelled.
 #[derive(Debug)]
@@ -16,6 +16,19 @@ pub(super) struct Draft {
     pub(super) locks: Vec<Lock>,
     pub(super) hazards: Vec<Hazard>,
     pub(super) schema_changes: Vec<SchemaChange>,
+    pub(super) makes: Vec<Made>,
+    pub(super) runs: Runs,
+}
+
+/// When that runs what a statement names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Runs {
+    /// With the statement.
+    Now,
+    /// Only what the planner computes.
+    Planned,
+    /// When what the statement makes is used.
+    Later,
 }
 
 impl Draft {
@@ -31,6 +44,8 @@ impl Draft {
             locks: Vec::new(),
             hazards: Vec::new(),
             schema_changes: Vec::new(),
+            makes: Vec::new(),
+            runs: Runs::Now,
         }
     }
 
@@ -102,11 +117,11 @@ impl Draft {
 
 impl Draft {
     /// Adds the calls of functions of the table that are written as an attribute: `(x).f` is `f(x)`, whatever the type of `x`
-    /// (Postgres documentation, 8.16.5). Only behind a closing parenthesis or bracket is it certain that no table, schema or
+    /// (Postgres documentation, 8.16.5). Only behind a closing parenthesis, a bracket or a parameter is it certain that no table, schema or
     /// alias stands before the name; `everywhere`, that does not matter.
     pub(super) fn scan_attributes(&mut self, tokens: &[Token<'_>], everywhere: bool) {
         for (i, token) in tokens.iter().enumerate().skip(2) {
-            let behind = matches!(tokens[i - 2].kind, TokenKind::RParen | TokenKind::RBracket);
+            let behind = mention::is_value(&tokens[i - 2]);
             let is_attribute = tokens[i - 1].kind == TokenKind::Dot
                 && (behind || everywhere)
                 && tokens.get(i + 1).is_none_or(|next| next.kind != TokenKind::LParen);

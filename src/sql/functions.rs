@@ -2,6 +2,8 @@
 //!
 //! Everything else about a function (volatility, language, owner) is the server's catalog's to tell.
 
+use super::harmless;
+
 /// What kind of harm a function can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Category {
@@ -56,6 +58,8 @@ const BUILT_IN: &[(Category, &[&str])] = &[
             "pg_clear_attribute_stats",
             "pg_clear_relation_stats",
             "pg_extension_config_dump",
+            // Interrupts another session, which then tells of itself.
+            "pg_get_process_memory_contexts",
             "pg_import_system_collations",
             "pg_log_backend_memory_contexts",
             "pg_nextoid",
@@ -112,6 +116,7 @@ const BUILT_IN: &[(Category, &[&str])] = &[
             "pg_create_physical_replication_slot",
             "pg_create_restore_point",
             "pg_drop_replication_slot",
+            "pg_log_standby_snapshot",
             "pg_logical_emit_message",
             "pg_logical_slot_get_binary_changes",
             "pg_logical_slot_get_changes",
@@ -236,8 +241,8 @@ const EXTENSIONS: &[(Category, &[&str])] = &[
 const FAMILIES: &[(Category, &str)] =
     &[(Category::ProcessControl, "binary_upgrade_"), (Category::OtherConnection, "dblink_")];
 
-/// The category of a function by its name, as the server resolves it (unquoted parts in lower case); `None` for a function that
-/// this table has nothing to say of.
+/// The category of a function by its name, as the server resolves it (unquoted parts in lower case), whatever its arguments;
+/// `None` for a function that this table has nothing to say of.
 pub fn category(schema: Option<&str>, name: &str) -> Option<Category> {
     let built_in = || match schema {
         None | Some("pg_catalog") => find(BUILT_IN, name),
@@ -245,6 +250,22 @@ pub fn category(schema: Option<&str>, name: &str) -> Option<Category> {
     };
     let family = || FAMILIES.iter().find(|(_, prefix)| name.starts_with(prefix)).map(|&(category, _)| category);
     built_in().or_else(|| find(EXTENSIONS, name)).or_else(family)
+}
+
+/// The category of a call of so many arguments: one overload of a name may be harmless.
+pub fn category_of_call(schema: Option<&str>, name: &str, arity: usize) -> Option<Category> {
+    // ts_rewrite(query, target, substitute) replaces; ts_rewrite(query, text) runs its text.
+    category(schema, name).filter(|_| !(name == "ts_rewrite" && arity == 3))
+}
+
+/// Whether a volatile function of pg_catalog is known: in the table above, or known to do no harm.
+pub fn is_known_volatile(name: &str) -> bool {
+    category(None, name).is_some() || harmless::is_harmless(name)
+}
+
+/// Whether a volatile function that an extension may bring is known to do no harm, though nothing on the server would hold it.
+pub fn is_harmless_extension(name: &str) -> bool {
+    harmless::is_harmless_extension(name)
 }
 
 fn find(table: &[(Category, &[&str])], name: &str) -> Option<Category> {

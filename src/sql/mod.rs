@@ -12,8 +12,11 @@ mod ddl;
 mod draft;
 mod facts;
 pub mod functions;
+mod harmless;
 mod keywords;
 mod lexer;
+mod made;
+mod mention;
 mod normalize;
 mod parse;
 mod planned;
@@ -31,10 +34,11 @@ mod walk;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use self::draft::Draft;
+use self::draft::{Draft, Runs};
 use self::lexer::{Lexed, Token};
 
 pub use facts::*;
+pub use mention::mentions_of_body;
 pub use planned::*;
 pub use schema_change::{Change, Constraint, NewColumn, SchemaChange};
 
@@ -128,7 +132,8 @@ fn span(tokens: &[Token<'_>]) -> Range<usize> {
 fn facts(text: &str, span: Range<usize>, tokens: &[Token<'_>], draft: Draft) -> Facts {
     let (normalized, fingerprint) = normalize::normalize(tokens);
     let redacted = redact::redact(text, &span, tokens);
-    let Draft { kind, class, tag, writes, mut reads, functions, effects, locks, hazards, schema_changes } = draft;
+    let Draft { kind, class, tag, writes, mut reads, functions, effects, locks, hazards, schema_changes, makes, runs } =
+        draft;
     if reads.len() > 1 {
         let mut seen = HashSet::with_capacity(reads.len());
         reads.retain(|name| seen.insert(name.clone()));
@@ -140,6 +145,12 @@ fn facts(text: &str, span: Range<usize>, tokens: &[Token<'_>], draft: Draft) -> 
         tag: tag.into(),
         writes,
         reads,
+        mentions: match runs {
+            Runs::Now | Runs::Planned => mention::mentions(tokens, &functions),
+            Runs::Later => Vec::new(),
+        },
+        is_only_planned: runs == Runs::Planned,
+        makes,
         functions,
         effects,
         locks,

@@ -44,6 +44,10 @@ impl Startup {
         let (initial, would_deny) = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;
         let reach = if judge.policy.is_read_only() { Reach::Replica } else { Reach::Primary };
         let (initial, told_parameters) = self.greeting(&target, &initial, reach).await?;
+        if judge.policy.is_guarded() {
+            // Rules that rest on the server's catalog cannot be kept without it.
+            target.ensure_catalog(&self.server).await.map_err(|error| Refused::Told(target.unreachable(&error)))?;
+        }
         let context = Arc::new(SessionContext {
             id: self.server.next_session_id(),
             user: user.name.clone(),

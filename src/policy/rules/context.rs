@@ -6,7 +6,7 @@ use crate::config::{Action, Policy, Tier};
 use crate::policy::family::Family;
 use crate::policy::{FunctionNature, SessionTables, SessionView};
 use crate::sql::functions::{self, Category};
-use crate::sql::{Call, Facts, Kind, Name, Script};
+use crate::sql::{Call, Facts, Kind, Made, Mention, Name, Place, Script};
 
 /// One statement of a text, under a policy, in a session.
 #[derive(Clone, Copy, Debug)]
@@ -85,18 +85,68 @@ impl<'a> Context<'a> {
         if self.policy.is_read_only() { Action::Deny } else { self.policy.dangerous }
     }
 
+    /// What a call may do, as far as catalog and session know.
+    pub(super) fn nature(&self, call: &Call) -> FunctionNature {
+        let Name { schema, name } = &call.name;
+        let known = self.view.catalog.function(schema.as_deref(), name, call.arity);
+        let is_fresh = self.has_made(|made| match made {
+            Made::Code(made) => **made == **name,
+            Made::Anything => known != FunctionNature::BuiltIn,
+            Made::OnTable(_) => false,
+        });
+        if is_fresh { known.max(FunctionNature::Opaque) } else { known }
+    }
+
     /// The calls of functions that may do anything.
     pub(in crate::policy) fn opaque_calls(&self) -> impl Iterator<Item = &'a Call> + use<'a> {
-        let catalog = self.view.catalog;
-        self.facts().functions.iter().filter(move |call| {
-            category(&call.name).is_none()
-                && catalog.function(call.name.schema.as_deref(), &call.name.name) == FunctionNature::Opaque
+        let cx = *self;
+        self.facts().functions.iter().filter(move |call| cx.nature(call) >= FunctionNature::Opaque)
+    }
+
+    /// What runs code that may do anything without being called by the syntax of a call, in words for people.
+    pub(in crate::policy) fn hidden_code(&self) -> Option<String> {
+        let facts = self.facts();
+        let (catalog, planned) = (self.view.catalog, facts.is_only_planned);
+        let mention = facts.mentions.iter().find(|mention| catalog.may_run(mention, planned) || self.is_fresh(mention));
+        if let Some(mention) = mention {
+            return Some(match mention.place {
+                Place::Operator => format!("the operator {}", mention.name),
+                Place::Attribute | Place::Field => format!("the function {}, written as an attribute,", mention.name),
+                Place::Call | Place::Word => mention.name.to_string(),
+            });
+        }
+        if planned {
+            return None;
+        }
+        let is_refreshed = facts.kind == Kind::Ddl;
+        let tables = facts.reads.iter().chain(facts.writes.iter().map(|write| &write.table));
+        let fresh = |name: &Name| {
+            self.has_made(|made| match made {
+                Made::Code(made) | Made::OnTable(made) => **made == *name.name,
+                Made::Anything => false,
+            })
+        };
+        let mut found = tables.filter(|name| catalog.view_may_run(name, is_refreshed) || fresh(name));
+        found.next().map(|name| format!("what belongs to {}", qualified(name)))
+    }
+
+    /// Whether a mention may mean what the session has just made. That its definition names it does not run it.
+    fn is_fresh(&self, mention: &Mention) -> bool {
+        self.has_made(|made| match made {
+            Made::Code(made) => *made == mention.name,
+            Made::OnTable(_) | Made::Anything => false,
         })
+    }
+
+    /// Whether the session, or an earlier statement of this text, has made something.
+    fn has_made(&self, what: impl Fn(&Made) -> bool) -> bool {
+        let earlier = self.script.statements[..self.index].iter().flat_map(|facts| &facts.makes);
+        self.view.made.iter().chain(earlier).any(what)
     }
 
     /// The calls of functions in the table of `sql::functions`, with their category.
     pub(in crate::policy) fn categories(&self) -> impl Iterator<Item = (&'a Call, Category)> + use<'a> {
-        self.facts().functions.iter().filter_map(|call| Some((call, category(&call.name)?)))
+        self.facts().functions.iter().filter_map(|call| Some((call, category(call)?)))
     }
 
     /// "is not allowed on prod", "needs confirmation on stg".
@@ -147,9 +197,9 @@ impl fmt::Display for Phrase {
     }
 }
 
-/// The category of a function by its written name.
-pub(in crate::policy) fn category(name: &Name) -> Option<Category> {
-    functions::category(name.schema.as_deref(), &name.name)
+/// The category of a call, by the function's written name.
+pub(in crate::policy) fn category(call: &Call) -> Option<Category> {
+    functions::category_of_call(call.name.schema.as_deref(), &call.name.name, call.arity)
 }
 
 /// A name as people write it.

@@ -35,12 +35,12 @@ fn looks_at_the_catalog_only(cx: &Context<'_>) -> bool {
         && facts.hazards.is_empty()
         && cx.categories().all(|(_, category)| category == Category::Settings)
         && calls_built_ins_only(cx, facts)
+        && cx.hidden_code().is_none()
 }
 
 fn calls_built_ins_only(cx: &Context<'_>, facts: &Facts) -> bool {
     facts.functions.iter().all(|call| {
-        cx.view.catalog.function(call.name.schema.as_deref(), &call.name.name) == FunctionNature::BuiltIn
-            || call.name.schema.as_deref() == Some("information_schema")
+        cx.nature(call) == FunctionNature::BuiltIn || call.name.schema.as_deref() == Some("information_schema")
     })
 }
 
