@@ -282,7 +282,7 @@ impl Core {
             b'C' => self.framed(header, input, |core, body| core.close(body, link)),
             b'S' => self.framed(header, input, |core, body| core.sync(body, link)),
             b'H' => self.framed(header, input, |core, body| core.flush(body, link)),
-            b'F' => self.framed(header, input, |core, _| core.function_call(link)),
+            b'F' => self.framed(header, input, |core, body| core.function_call(body, link)),
             // 'p': a password outside authentication.
             tag => Progress::Stop(self.fatal(Report::fatal(
                 sqlstate::PROTOCOL_VIOLATION,

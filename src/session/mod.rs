@@ -10,6 +10,7 @@ mod count;
 mod doubt;
 mod driver;
 mod extended;
+mod function_call;
 mod intent;
 mod limits;
 mod local_answer;

@@ -77,17 +77,6 @@ impl Core {
         }
     }
 
-    /// FunctionCall: the fast-path interface calls a function by OID, past every rule, so it is not offered.
-    pub(super) fn function_call(&mut self, link: Option<&mut Link>) -> Progress {
-        if !self.replies.is_empty() {
-            return self.await_replies(link);
-        }
-        let report = Report::error(sqlstate::NOT_SUPPORTED, "the function call sub-protocol is not supported")
-            .detail("pgbelay inspects statements; a FunctionCall message names a function by number only.")
-            .hint("Call the function with SELECT instead. libpq's large object functions (lo_*) use this protocol.");
-        self.refuse_query(&report, link)
-    }
-
     /// Answers a query with an error of the proxy's. Inside a transaction block the server's transaction is made to fail as
     /// well, so that client and server agree (DESIGN §5).
     pub(super) fn refuse_query(&mut self, report: &Report, link: Option<&mut Link>) -> Progress {
@@ -131,7 +120,7 @@ impl Core {
     }
 
     /// The block's connection was lost: as after any error only its end is accepted.
-    fn query_in_lost_block(&mut self, judged: &Judged) -> Progress {
+    pub(super) fn query_in_lost_block(&mut self, judged: &Judged) -> Progress {
         let ends = |effect: &Effect| {
             matches!(effect, Effect::Commit { .. } | Effect::Rollback { .. } | Effect::PrepareTransaction)
         };

@@ -276,7 +276,12 @@ pub fn is_built_in(name: &str) -> bool {
         names.sort_unstable();
         names
     });
-    super::keywords::is_grammar(name) || NAMES.binary_search(&name).is_ok()
+    is_grammar(name) || NAMES.binary_search(&name).is_ok()
+}
+
+/// Whether Postgres's grammar has this name to itself, as COALESCE: no catalog has a function of that name.
+pub fn is_grammar(name: &str) -> bool {
+    super::keywords::is_grammar(name)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use tokio_postgres::{Config, NoTls};
 
 use super::{ConnectError, Endpoint};
 use crate::policy::{Catalog, FunctionNature, StaticCatalog};
+use crate::sql::functions;
 
 /// The functions of one database, by name.
 #[derive(Debug, Default)]
@@ -18,6 +19,7 @@ pub struct ServerCatalog {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Function {
+    /// The schema that is part of the name in a call.
     schema: String,
     nature: FunctionNature,
     leaves_state: bool,
@@ -26,7 +28,8 @@ struct Function {
 /// One row per schema and name; the worst of its overloads counts, since which one a call means is known to the server only.
 ///
 /// A function can leave session state behind when its body can: only SQL and PL/pgSQL bodies that hold none of the words
-/// that do so are trusted not to. `search_path` in the connection cannot mislead it: every name is qualified.
+/// that do so are trusted not to. What an extension brings and declares IMMUTABLE is as good as Postgres's own: citext's `min`
+/// and `replace` must not make those of Postgres suspect. `search_path` in the connection cannot mislead it: every name is qualified.
 const FUNCTIONS: &str = "
 SELECT n.nspname::text, p.proname::text,
        pg_catalog.bool_or(p.provolatile OPERATOR(pg_catalog.=) 'v' OR p.prosecdef) AS opaque,
@@ -34,7 +37,13 @@ SELECT n.nspname::text, p.proname::text,
            l.lanname NOT IN ('sql', 'plpgsql')
            OR p.prosrc OPERATOR(pg_catalog.~*)
               '(set_config|\\mset\\M|\\mreset\\M|temp|listen|advisory|execute|prepare|\\mload\\M|hold|discard|dblink)'
-       ) AS leaves_state
+       ) AS leaves_state,
+       pg_catalog.bool_and(
+           p.provolatile OPERATOR(pg_catalog.=) 'i' AND NOT p.prosecdef
+           AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+                        WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+                          AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
+       ) AS of_extension
   FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
@@ -70,10 +79,12 @@ impl ServerCatalog {
         let mut functions: HashMap<String, Vec<Function>> = HashMap::new();
         for row in rows? {
             let (schema, name): (String, String) = (row.get(0), row.get(1));
-            let nature = match (schema.as_str(), row.get::<_, bool>(2)) {
-                ("pg_catalog" | "information_schema", _) => FunctionNature::BuiltIn,
-                (_, true) => FunctionNature::Opaque,
-                (_, false) => FunctionNature::ReadOnly,
+            let (opaque, of_extension) = (row.get::<_, bool>(2), row.get::<_, bool>(4));
+            let nature = match schema.as_str() {
+                "pg_catalog" | "information_schema" => FunctionNature::BuiltIn,
+                _ if of_extension => FunctionNature::BuiltIn,
+                _ if opaque => FunctionNature::Opaque,
+                _ => FunctionNature::ReadOnly,
             };
             let leaves_state = nature == FunctionNature::Opaque && row.get::<_, bool>(3);
             functions.entry(name).or_default().push(Function { schema, nature, leaves_state });
@@ -100,7 +111,10 @@ impl ServerCatalog {
             return StaticCatalog.function(schema, name) == FunctionNature::Opaque;
         }
         let mut known = self.candidates(schema, name).peekable();
-        known.peek().is_none() || known.any(|f| f.leaves_state)
+        if known.peek().is_none() {
+            return !is_grammar(schema, name);
+        }
+        known.any(|f| f.leaves_state)
     }
 
     fn candidates(&self, schema: Option<&str>, name: &str) -> impl Iterator<Item = &Function> {
@@ -114,8 +128,17 @@ impl Catalog for ServerCatalog {
             return StaticCatalog.function(schema, name);
         }
         // A name in several schemas may mean any of them: search_path is the session's.
-        self.candidates(schema, name).map(|f| f.nature).max().unwrap_or(FunctionNature::Opaque)
+        match self.candidates(schema, name).map(|f| f.nature).max() {
+            Some(nature) => nature,
+            None if is_grammar(schema, name) => FunctionNature::BuiltIn,
+            None => FunctionNature::Opaque,
+        }
     }
+}
+
+/// COALESCE, GREATEST and their kin look like calls, but stand in no catalog.
+fn is_grammar(schema: Option<&str>, name: &str) -> bool {
+    schema.is_none() && functions::is_grammar(name)
 }
 
 /// A catalog that can be replaced while sessions use it.
@@ -124,4 +147,25 @@ pub type SharedCatalog = arc_swap::ArcSwap<ServerCatalog>;
 /// A catalog to begin with, before the server's own is loaded: what is not known to be Postgres's own counts as opaque.
 pub fn empty_catalog() -> Arc<SharedCatalog> {
     Arc::new(SharedCatalog::from_pointee(ServerCatalog::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_looks_like_a_call_is_nobodys_function() {
+        let own = Function { schema: "public".to_owned(), nature: FunctionNature::Opaque, leaves_state: true };
+        let catalog = ServerCatalog {
+            functions: HashMap::from([("greatest".to_owned(), vec![own])]),
+            loaded: Some(Instant::now()),
+        };
+        for name in ["coalesce", "nullif", "least", "grouping", "xmlelement"] {
+            assert_eq!(catalog.function(None, name), FunctionNature::BuiltIn, "{name}");
+            assert!(!catalog.leaves_state(None, name), "{name}");
+            assert_eq!(catalog.function(Some("public"), name), FunctionNature::Opaque, "with a schema it is a function");
+        }
+        assert_eq!(catalog.function(None, "unknown"), FunctionNature::Opaque);
+        assert_eq!(catalog.function(None, "greatest"), FunctionNature::Opaque, "\"greatest\" in quotes may be meant");
+    }
 }

@@ -245,6 +245,12 @@ pub fn put_execute(portal: &str, out: &mut BytesMut) {
     out.put_i32(0);
 }
 
+/// FunctionCall, with the body that the client sent.
+pub fn put_function_call(body: &[u8], out: &mut BytesMut) {
+    put_header(b'F', body.len(), out);
+    out.put_slice(body);
+}
+
 /// A message without a body: Sync, Flush, Terminate.
 pub fn put_bare(tag: u8, out: &mut BytesMut) {
     put_header(tag, 0, out);

@@ -39,8 +39,9 @@ NOT_A_READ = {
     "alembic upgrade of a fresh database": ("creates its version table", "read-only-tier"),
     "django migrate of a fresh database": ("creates its tables", "read-only-tier"),
 }
-# Commands whose output is the connection's own.
-OWN_OUTPUT = ("\\conninfo", "\\dconfig")
+# Commands whose output is the connection's own: what psql connected to, the settings that the proxy keeps, and names that begin with the
+# database's (psql compares them with the name that it connected to, which is the proxy's).
+OWN_OUTPUT = re.compile(r"(psql )?\\(conninfo|dconfig|d\S* tools\.)")
 # What the proxy tells a person at connect.
 BANNER = re.compile(r"^NOTICE:  prod \(red\).*\nDETAIL:.*\nHINT:.*\n", re.M)
 
@@ -93,7 +94,7 @@ class Completions(Run):
 def _constant(text):
     """Without times, keys, addresses and names of temporary folders."""
     text = re.sub(r"^\\(un)?restrict .*\n", "", text, flags=re.M)
-    text = re.sub(r"/tmp/\w+|(?<= at )0x\w+|(?<=Create Date: ).*", "", text)
+    text = re.sub(r"/tmp/\w+|\b0x[0-9a-f]{8,}|(?<=Create Date: ).*", "", text)
     return re.sub(r"^(-- Started on|-- Completed on|;     Archive created at) .*\n", "", text, flags=re.M)
 
 
@@ -189,9 +190,17 @@ class Text:
         """Whether it is refused without a reason."""
         return any(row["rule"] == "reason-required" for row in self.without_reason)
 
+    def looks_at_data(self):
+        """Whether it reads more than the catalog, or may: what EXECUTE runs is not in its text, and LOCK TABLE holds up others."""
+        return any(row["kind"] in ("EXECUTE", "LOCK TABLE") or any(not _is_catalog(table) for table in row["tables"]) for row in self.rows)
+
     def shape(self):
         """Equal for texts that differ in literals alone."""
         return tuple(row["fingerprint"] for row in self.rows)
+
+
+def _is_catalog(table):
+    return table.startswith(("pg_catalog.", "information_schema.", "pg_")) and "pg_largeobject" not in table
 
 
 def judge(texts):
@@ -269,15 +278,14 @@ def differences(run, before, after):
     if before[1:] == after[1:] and before[0] == after[0]:
         return []
     if not run.title.endswith("all commands"):
-        own = any(word in run.title for word in OWN_OUTPUT)
-        return [] if own and before[0] == after[0] else [(run.title, before, after)]
+        return [] if OWN_OUTPUT.match(run.title) and before[0] == after[0] else [(run.title, before, after)]
     commands = psql_commands.commands()
     found = []
     for old, new in zip(before[1:], after[1:]):
         old, new = numbered(old), numbered(new)
         for number in old:
             line = commands[int(number)]
-            if old[number] != new.get(number) and not line.startswith(OWN_OUTPUT):
+            if old[number] != new.get(number) and not OWN_OUTPUT.match(line):
                 found.append((line, old[number], new.get(number)))
     return found
 
@@ -360,12 +368,12 @@ def report(name, several, cluster, proxy, capture, save):
     wrong += [f"{name}: refused by {row['rule']}: {text.sql}\n    {row['detail']}" for text in denied for row in text.refused()]
     wrong += [f"{name}: {title}: refused by {record.get('rule')} through the proxy: {record.get('sql')}" for title, record in refused]
     wrong += [f"{name}: {line}: another output through the proxy:\n{changes(old, new)}" for line, old, new in different]
-    for text in sorted({t.sql for t in reasoned}):
-        print("    needs a reason:", " ".join(text.split())[:200])
-    explained = {text.sql for text in reasoned}
-    for title, record in without:
-        if record.get("sql") not in explained:
-            print("    only through the proxy:", title, record.get("detail"), " ".join((record.get("sql") or "").split())[:300])
+    for text in {text.shape(): text for text in reasoned}.values():
+        print("    needs a reason:", " ".join(text.sql.split())[:120])
+    wrong += [f"{name}: needs a reason, but looks at the catalog only: {text.sql}" for text in reasoned if not text.looks_at_data()]
+    explained = {text.sql for text in reasoned} | set(calls)
+    wrong += [f"{name}: {title}: needs a reason through the proxy only: {record.get('sql')}" for title, record in without
+              if record.get("rule") == "reason-required" and record.get("sql") not in explained and "lo_" not in (record.get("sql") or "")]
     if save:
         write(name, judged)
     return wrong
