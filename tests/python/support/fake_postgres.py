@@ -29,14 +29,15 @@ def error(**fields):
 
 
 class FakePostgres:
-    """Answers queries by `answers`, a list of (part of the text, bytes); every other one with an empty SELECT. `login` takes a connection
-    to ReadyForQuery in its own way. Use it as a context manager."""
+    """Answers queries by `answers`, a list of (part of the text, bytes), or by `good`, whole texts with their bytes; every other one with an
+    empty SELECT. `login` takes a connection to ReadyForQuery in its own way. Use it as a context manager."""
 
-    def __init__(self, answers=(), login=None):
+    def __init__(self, answers=(), login=None, good=None):
         self.answers = list(answers)
+        self.good = good or {}
         self.login = login or (lambda conn: conn.send(AUTHENTICATED, PARAMETERS, KEY, READY))
-        self.queries = []
-        self.logins = 0
+        # Queries that came over a connection on which one of `answers` had been given.
+        self.after_answer = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.sockets = []
@@ -79,13 +80,16 @@ class FakePostgres:
                 # Its own queries of functions: they find nothing here.
                 conn.send(error(S="FATAL", V="FATAL", C="57P03", M="not now"))
                 return
-            self.logins += 1
             self.login(conn)
+            is_answered = False
             while True:
                 kind, body = conn.receive()
                 if kind == b"Q":
-                    self.queries.append(body[:-1].decode())
-                    conn.send(self.answer(self.queries[-1]))
+                    sql = body[:-1].decode()
+                    if is_answered:
+                        self.after_answer.append(sql)
+                    is_answered |= any(part in sql for part, _ in self.answers)
+                    conn.send(self.answer(sql))
                 elif kind == b"X":
                     return
         except (OSError, EOFError, struct.error):
@@ -95,7 +99,7 @@ class FakePostgres:
 
     def answer(self, sql):
         """The bytes that answer a query."""
-        return next((data for part, data in self.answers if part in sql), complete(b"SELECT 0") + READY)
+        return next((data for part, data in self.answers if part in sql), self.good.get(sql, complete(b"SELECT 0") + READY))
 
 
 class FakeConnection:
