@@ -21,8 +21,7 @@ struct Case {
 
 /// The rule that refuses it; `None` when it may run.
 fn refused_by(sql: &str, role: Role, reason: Option<&str>) -> Option<&'static str> {
-    let view =
-        SessionView { database: "app", reason, catalog: &StaticCatalog, confirmation: Confirmation::NotGiven };
+    let view = SessionView { database: "app", reason, catalog: &StaticCatalog, confirmation: Confirmation::NotGiven };
     match decide(&Arc::new(classify(sql)), &default_policy(role, Tier::Prod), &view) {
         Verdict::Allow(_) => None,
         Verdict::Confirm(denial) | Verdict::Deny(denial) => Some(denial.rule),

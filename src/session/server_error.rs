@@ -190,7 +190,8 @@ fn completed(body: &[u8]) -> Option<BytesMut> {
     }
     let primary = primary.unwrap_or_else(|| "the server sent an error without a message".to_owned());
     let is_fatal = matches!(error_field(body, b'S').as_deref(), Some("FATAL" | "PANIC"));
-    let report = if is_fatal { Report::fatal(sqlstate::INTERNAL, primary) } else { Report::error(sqlstate::INTERNAL, primary) };
+    let report =
+        if is_fatal { Report::fatal(sqlstate::INTERNAL, primary) } else { Report::error(sqlstate::INTERNAL, primary) };
     let mut message = BytesMut::new();
     report.write(&mut message);
     Some(message)

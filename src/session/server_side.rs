@@ -332,6 +332,7 @@ impl Core {
             }
         }
         if now == TransactionState::Idle {
+            self.state.check_read_only(link);
             // Portals end with their transaction; those of batches behind it have just begun.
             let answered = self.syncs.1;
             self.portals.retain(|_, portal| portal.batch >= answered);

@@ -163,7 +163,11 @@ mod tests {
         for name in ["coalesce", "nullif", "least", "grouping", "xmlelement"] {
             assert_eq!(catalog.function(None, name), FunctionNature::BuiltIn, "{name}");
             assert!(!catalog.leaves_state(None, name), "{name}");
-            assert_eq!(catalog.function(Some("public"), name), FunctionNature::Opaque, "with a schema it is a function");
+            assert_eq!(
+                catalog.function(Some("public"), name),
+                FunctionNature::Opaque,
+                "with a schema it is a function"
+            );
         }
         assert_eq!(catalog.function(None, "unknown"), FunctionNature::Opaque);
         assert_eq!(catalog.function(None, "greatest"), FunctionNature::Opaque, "\"greatest\" in quotes may be meant");

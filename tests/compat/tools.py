@@ -69,6 +69,12 @@ class Run:
         return result.returncode, _constant(result.stdout), _constant(BANNER.sub("", result.stderr))
 
 
+    def checked(self, env):
+        """Runs; fails when the program does."""
+        code, out, err = self.go(env)
+        assert code == 0, f"{self.argv}: {out}{err}"
+
+
 class Completions(Run):
     """psql's tab completion, under a terminal."""
 
@@ -235,14 +241,6 @@ def prepare(cluster, python):
     django = by_program["django"][0]
     Run("", [python, "-m", "django", "migrate"], env=django.env, cwd=django.cwd).checked(env)
     Run("", [python, "run_alembic.py", "stamp", "head"]).checked(env)
-
-
-def _checked(run, env):
-    code, out, err = run.go(env)
-    assert code == 0, f"{run.argv}: {out}{err}"
-
-
-Run.checked = _checked
 
 
 def direct(cluster, database):

@@ -53,14 +53,8 @@ fn looks_at_the_catalog_only(cx: &Context<'_>) -> bool {
 
 /// A relation of the catalog that holds none of the application's data: large objects and samples of columns are its data.
 fn holds_no_data(name: &Name) -> bool {
-    const DATA: &[&str] = &[
-        "pg_largeobject",
-        "pg_statistic",
-        "pg_statistic_ext_data",
-        "pg_stats",
-        "pg_stats_ext",
-        "pg_stats_ext_exprs",
-    ];
+    const DATA: &[&str] =
+        &["pg_largeobject", "pg_statistic", "pg_statistic_ext_data", "pg_stats", "pg_stats_ext", "pg_stats_ext_exprs"];
     is_catalog(name) && !DATA.contains(&name.name.as_str())
 }
 

@@ -272,7 +272,8 @@ pub(super) const REWRITES: &[Rewrite] = &[
                 && matches!(tokens.get(i + 4)?.kind, TokenKind::Operator(_))
                 && tokens.get(i + 5)?.kind == TokenKind::RParen;
             let quantifier = ["any", "some", "all"].iter().any(|w| tokens.get(i + 6).is_some_and(|t| t.is(w)));
-            let list = name && quantifier && tokens.get(i + 7)?.kind == TokenKind::LParen && tokens.get(i + 8)?.is("array");
+            let list =
+                name && quantifier && tokens.get(i + 7)?.kind == TokenKind::LParen && tokens.get(i + 8)?.is("array");
             list.then(|| give(7, [OPERATOR]))?
         },
         #[cfg(test)]
