@@ -339,6 +339,9 @@ impl Driver {
                 );
                 Some("text trap")
             }
+            Broken::TooLong { tag, .. } => {
+                self.lost(&format!("The server sent a message of type {:?} that is too long to be held.", *tag as char))
+            }
             Broken::Frame(_) | Broken::Unexpected { .. } => self.lost("The server's answer was not understood."),
         }
     }

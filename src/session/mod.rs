@@ -10,6 +10,7 @@ mod count;
 mod doubt;
 mod driver;
 mod extended;
+mod function_call;
 mod gate;
 mod intent;
 mod limits;

@@ -10,12 +10,8 @@ use super::run::Run;
 use super::stepwise::Stepwise;
 use crate::guard::{Judged, Route, notice_report};
 use crate::policy::{Notice, Pending, Permit, sqlstate};
-use crate::sql::functions::of_function_call;
 use crate::upstream::Link;
-use crate::wire::{
-    Report, TransactionState, put_command_complete, put_empty_query, put_function_call, put_query, put_ready,
-    read_function_call, read_query,
-};
+use crate::wire::{Report, TransactionState, put_command_complete, put_empty_query, put_query, put_ready, read_query};
 
 impl Core {
     pub(super) fn query(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
@@ -81,38 +77,9 @@ impl Core {
         Progress::Consumed
     }
 
-    /// FunctionCall calls a function by number. Those for large objects are judged as the SELECT that would call them; no others
-    /// are let through, since what a number means is for the server to say.
-    pub(super) fn function_call(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
-        if !self.replies.is_empty() {
-            return self.await_replies(link);
-        }
-        let function = match read_function_call(body) {
-            Ok(number) => of_function_call(number),
-            Err(error) => return self.refuse_query(&body_report(error), link),
-        };
-        if let Some(report) = self.refusal.take() {
-            return self.refuse_query(&report, link);
-        }
-        let Some(function) = function else { return self.refuse_query(&unknown_function(), link) };
-        let judged = self.judge_text(&format!("SELECT pg_catalog.{function}()"));
-        match &judged.route {
-            Route::Refuse(denial) | Route::Confirm(Pending { denial, .. }) => {
-                let report = self.denied(&judged, denial);
-                self.refuse_query(&report, link)
-            }
-            _ if self.state.is_orphaned => self.query_in_lost_block(&judged),
-            Route::Whole(permit) => self.send_whole(&judged, permit, link, |_, link| {
-                put_function_call(body, &mut link.outbox);
-                link.in_sync = false;
-            }),
-            Route::Stepwise(_) | Route::SingleStatement(_) => self.refuse_query(&unknown_function(), link),
-        }
-    }
-
     /// Sends a message whose statements run as they are, once the connection has the session's settings and the audit trail the
     /// intent.
-    fn send_whole(
+    pub(super) fn send_whole(
         &mut self,
         judged: &Arc<Judged>,
         permit: &Permit,
@@ -189,7 +156,7 @@ impl Core {
     }
 
     /// The block's connection was lost: as after any error only its end is accepted.
-    fn query_in_lost_block(&mut self, judged: &Judged) -> Progress {
+    pub(super) fn query_in_lost_block(&mut self, judged: &Judged) -> Progress {
         match self.end_lost_block(judged) {
             Ok(()) => self.answer(|out| put_command_complete("ROLLBACK", out)),
             Err(report) => self.answer(|out| report.write(out)),

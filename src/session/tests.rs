@@ -419,6 +419,43 @@ fn nothing_follows_a_reset_in_its_pipeline() {
 }
 
 #[test]
+fn a_reset_that_is_committed_at_once_outlives_the_failure_of_its_pipeline() {
+    let mut play = Play::new(Role::Engineer, Tier::Prod);
+    play.core.state.mark_boundary(&play.link);
+    play.client(|out| {
+        extended("DISCARD ALL", out);
+        extended("SELECT wipe()", out);
+        one_byte(b'S', out);
+    });
+    play.sent();
+    play.server(|out| {
+        one_byte(b'1', out);
+        one_byte(b'2', out);
+        put_command_complete("DISCARD ALL", out);
+        Report::error("42601", "syntax error").write(out);
+        put_ready(TransactionState::Idle, out);
+    });
+    play.client(query("SELECT wipe()"));
+    let sent = play.sent();
+    assert!(sent.len() == 1 && sent[0].contains("default_transaction_read_only"), "{sent:?}");
+}
+
+#[test]
+fn a_server_that_says_it_is_read_write_is_not_believed_to_be_read_only() {
+    let mut play = Play::new(Role::Engineer, Tier::Prod);
+    play.client(query("SELECT 1"));
+    play.sent();
+    play.server(|out| {
+        put_command_complete("SELECT 1", out);
+        crate::wire::put_parameter_status("default_transaction_read_only", "off", out);
+        put_ready(TransactionState::Idle, out);
+    });
+    play.client(query("SELECT wipe()"));
+    let sent = play.sent();
+    assert!(sent.len() == 1 && sent[0].contains("default_transaction_read_only"), "{sent:?}");
+}
+
+#[test]
 fn each_guarded_statement_has_an_intent_of_its_own() {
     let mut play = Play::service();
     let mut asked = 0;

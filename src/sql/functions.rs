@@ -272,27 +272,6 @@ fn find(table: &[(Category, &[&str])], name: &str) -> Option<Category> {
     table.iter().find(|(_, names)| names.binary_search(&name).is_ok()).map(|&(category, _)| category)
 }
 
-/// The function behind the number in a FunctionCall message, if it is one of those for large objects: libpq's `lo_*` and JDBC's
-/// LargeObject use no others. The numbers are fixed (Postgres's pg_proc.dat).
-pub fn of_function_call(oid: u32) -> Option<&'static str> {
-    Some(match oid {
-        715 => "lo_create",
-        952 => "lo_open",
-        953 => "lo_close",
-        954 => "loread",
-        955 => "lowrite",
-        956 => "lo_lseek",
-        957 => "lo_creat",
-        958 => "lo_tell",
-        964 => "lo_unlink",
-        1004 => "lo_truncate",
-        3170 => "lo_lseek64",
-        3171 => "lo_tell64",
-        3172 => "lo_truncate64",
-        _ => return None,
-    })
-}
-
 /// Whether a function of Postgres's own may give another value for each row: it is VOLATILE (Postgres documentation, "Function
 /// Volatility Categories"). Those that only tell of the server's state are left out.
 pub fn is_volatile(name: &str) -> bool {
@@ -337,7 +316,12 @@ pub fn is_built_in(name: &str) -> bool {
         names.sort_unstable();
         names
     });
-    super::keywords::is_grammar(name) || NAMES.binary_search(&name).is_ok()
+    is_grammar(name) || NAMES.binary_search(&name).is_ok()
+}
+
+/// Whether Postgres's grammar has this name to itself, as COALESCE: no catalog has a function of that name.
+pub fn is_grammar(name: &str) -> bool {
+    super::keywords::is_grammar(name)
 }
 
 #[cfg(test)]

@@ -119,20 +119,21 @@ pub fn read_execute(body: &[u8]) -> Result<&str, BodyError> {
     Ok(portal)
 }
 
-/// Reads the number of the function off the body of a FunctionCall message.
+/// Reads the function's OID off the body of a FunctionCall message, and checks that its lengths are true.
 pub fn read_function_call(body: &[u8]) -> Result<u32, BodyError> {
     let mut reader = Reader::new(body);
-    let function = reader.i32()?.cast_unsigned();
-    let formats = usize::try_from(reader.i16()?).map_err(|_| BodyError::Field)?;
+    let oid = reader.i32()?.cast_unsigned();
+    let formats = usize::from(reader.i16()?.cast_unsigned());
     reader.bytes(formats * 2)?;
-    for _ in 0..reader.i16()? {
+    for _ in 0..reader.i16()?.cast_unsigned() {
+        // A negative length is NULL.
         if let Ok(length) = usize::try_from(reader.i32()?) {
             reader.bytes(length)?;
         }
     }
     reader.i16()?;
     reader.finish()?;
-    Ok(function)
+    Ok(oid)
 }
 
 /// Reads the text off the body of a Query message.
@@ -151,6 +152,20 @@ mod tests {
     fn a_statement_hidden_behind_a_nul_is_refused() {
         assert_eq!(read_query(b"SELECT 1\0DELETE FROM t\0"), Err(BodyError::Leftover));
         assert_eq!(ParseView::read(b"s\0SELECT 1\0\0\0x"), Err(BodyError::Leftover));
+    }
+
+    #[test]
+    fn a_function_call_is_read_to_its_end() {
+        // lo_open(42, NULL), both binary.
+        let call = b"\0\0\x03\xb8\0\x01\0\x01\0\x02\0\0\0\x04\0\0\0\x2a\xff\xff\xff\xff\0\x01";
+        assert_eq!(read_function_call(call), Ok(952));
+        for end in 0..call.len() {
+            assert_eq!(read_function_call(&call[..end]), Err(BodyError::Short), "{end}");
+        }
+        assert_eq!(read_function_call(&[call.as_slice(), b"x"].concat()), Err(BodyError::Leftover));
+        let mut lying = *call;
+        lying[10] = 0x7f;
+        assert_eq!(read_function_call(&lying), Err(BodyError::Short));
     }
 
     #[test]

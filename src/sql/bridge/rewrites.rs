@@ -262,6 +262,26 @@ pub(super) const REWRITES: &[Rewrite] = &[
         #[cfg(test)]
         example: ("SELECT a FROM t WHERE a @@ ANY ('{x}')", "SELECT a FROM t WHERE a @@ 'x'"),
     },
+    // x OPERATOR(pg_catalog.=) ANY (ARRAY[…]), as pg_dump writes it. Not of a subquery: which rows it finds matters to a predicate.
+    Rewrite {
+        at: |tokens, i| {
+            let name = tokens[i].is("operator")
+                && tokens.get(i + 1)?.kind == TokenKind::LParen
+                && tokens.get(i + 2)?.is("pg_catalog")
+                && tokens.get(i + 3)?.kind == TokenKind::Dot
+                && matches!(tokens.get(i + 4)?.kind, TokenKind::Operator(_))
+                && tokens.get(i + 5)?.kind == TokenKind::RParen;
+            let quantifier = ["any", "some", "all"].iter().any(|w| tokens.get(i + 6).is_some_and(|t| t.is(w)));
+            let list =
+                name && quantifier && tokens.get(i + 7)?.kind == TokenKind::LParen && tokens.get(i + 8)?.is("array");
+            list.then(|| give(7, [OPERATOR]))?
+        },
+        #[cfg(test)]
+        example: (
+            "SELECT a FROM t WHERE a OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p'])",
+            "SELECT a FROM t WHERE a <##> (ARRAY['r', 'p'])",
+        ),
+    },
     // TRIM(BOTH FROM x).
     Rewrite {
         at: |tokens, i| {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use self::reach::{Class, Found, Leads, Object, Relation, Sources, reaching};
 use super::{ConnectError, Endpoint};
 use crate::policy::{Catalog, FunctionNature, StaticCatalog};
+use crate::sql::functions;
 use crate::sql::{Facts, Mention, Name, Place};
 
 /// The functions of one database by name, and what calls them.
@@ -109,7 +110,10 @@ impl ServerCatalog {
             return StaticCatalog.function(schema, &name.name, 0) == FunctionNature::Opaque;
         }
         let mut known = self.candidates(schema, &name.name).peekable();
-        known.peek().is_none() || known.any(|f| f.leaves_state)
+        if known.peek().is_none() {
+            return !is_grammar(schema, &name.name);
+        }
+        known.any(|f| f.leaves_state)
     }
 
     fn mention_leaves_state(&self, mention: &Mention) -> bool {
@@ -154,7 +158,11 @@ impl Catalog for ServerCatalog {
         let fitting = self.candidates(schema, name).filter(|f| f.takes(arity)).map(|f| f.nature).max();
         // With other numbers of arguments only: the call fails, or its arguments were miscounted.
         let any = || self.candidates(schema, name).map(|f| f.nature).max();
-        fitting.or_else(any).unwrap_or(FunctionNature::Opaque)
+        match fitting.or_else(any) {
+            Some(nature) => nature,
+            None if is_grammar(schema, name) => FunctionNature::BuiltIn,
+            None => FunctionNature::Opaque,
+        }
     }
 
     fn may_run(&self, mention: &Mention, is_only_planned: bool) -> bool {
@@ -198,6 +206,7 @@ fn known(found: Found) -> Known {
     for routine in &found.routines {
         let reach = reach(Class::Routine, routine.oid);
         let nature = match (reach, routine.is_unheld && routine.is_volatile) {
+            (None, _) if routine.is_immutable_of_extension => FunctionNature::BuiltIn,
             (None, _) => FunctionNature::ReadOnly,
             (Some(_), false) => FunctionNature::Opaque,
             (Some(_), true) => FunctionNature::Unheld,
@@ -234,10 +243,49 @@ fn known(found: Found) -> Known {
     }
 }
 
+/// COALESCE, GREATEST and their kin look like calls, but stand in no catalog.
+fn is_grammar(schema: Option<&str>, name: &str) -> bool {
+    schema.is_none() && functions::is_grammar(name)
+}
+
 /// A catalog that can be replaced while sessions use it.
 pub type SharedCatalog = arc_swap::ArcSwap<ServerCatalog>;
 
 /// A catalog to begin with, before the server's own is loaded: what is not known to be Postgres's own counts as opaque.
 pub fn empty_catalog() -> Arc<SharedCatalog> {
     Arc::new(SharedCatalog::from_pointee(ServerCatalog::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_looks_like_a_call_is_nobodys_function() {
+        let own = Function {
+            schema: "public".into(),
+            least: 0,
+            most: usize::MAX,
+            nature: FunctionNature::Opaque,
+            takes_row: false,
+            is_planned: false,
+            leaves_state: true,
+        };
+        let functions = HashMap::from([("greatest".into(), vec![own])]);
+        let catalog = ServerCatalog { known: Known { functions, ..Known::default() }, loaded: Some(Instant::now()) };
+        let called =
+            |schema: Option<&str>, name: &str| Name { schema: schema.map(str::to_owned), name: name.to_owned() };
+        for name in ["coalesce", "nullif", "least", "grouping", "xmlelement"] {
+            assert_eq!(catalog.function(None, name, 2), FunctionNature::BuiltIn, "{name}");
+            assert!(!catalog.call_leaves_state(&called(None, name)), "{name}");
+            let with_schema = catalog.function(Some("public"), name, 2);
+            assert_eq!(with_schema, FunctionNature::Opaque, "with a schema it is a function");
+        }
+        assert_eq!(catalog.function(None, "unknown", 0), FunctionNature::Opaque);
+        assert_eq!(
+            catalog.function(None, "greatest", 2),
+            FunctionNature::Opaque,
+            "\"greatest\" in quotes may be meant"
+        );
+    }
 }

@@ -36,7 +36,11 @@ SELECT p.oid,
            OR p.prosrc OPERATOR(pg_catalog.~*)
               '(set_config|\\mset\\M|\\mreset\\M|temp|listen|advisory|execute|prepare|\\mload\\M|hold|discard|dblink)',
        COALESCE(t.typtype IN ('c', 'd', 'p'), false),
-       CASE WHEN p.prokind OPERATOR(pg_catalog.=) 'a' OR l.lanname IN ('c', 'internal') THEN '' ELSE {BODY} END
+       CASE WHEN p.prokind OPERATOR(pg_catalog.=) 'a' OR l.lanname IN ('c', 'internal') THEN '' ELSE {BODY} END,
+       p.provolatile OPERATOR(pg_catalog.=) 'i' AND NOT p.prosecdef
+           AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+                        WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+                          AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
   FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
@@ -142,6 +146,7 @@ pub(super) async fn ask(connection: &mut Connection) -> Result<Found, ConnectErr
             may_leave_state: flag(row, 8)?,
             takes_row: flag(row, 9)?,
             source: text(row, 10)?,
+            is_immutable_of_extension: flag(row, 11)?,
         });
     }
     for row in &connection.query(NEEDS).await? {

@@ -74,6 +74,8 @@ pub(super) struct Routine {
     pub(super) takes_row: bool,
     /// Its body where that is text; empty for an aggregate.
     pub(super) source: String,
+    /// IMMUTABLE and an extension's: as good as Postgres's own. citext's `min` must not make that of Postgres suspect.
+    pub(super) is_immutable_of_extension: bool,
 }
 
 /// A view, or a table with rules.
