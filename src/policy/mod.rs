@@ -15,5 +15,5 @@ pub use catalog::*;
 pub use decide::*;
 pub use limits::*;
 pub(crate) use rules::qualified;
-pub use rules::{RULES, Rule, reads_texts_otherwise};
+pub use rules::{RULES, Rule, known_or_opaque, reads_texts_otherwise};
 pub use verdict::*;

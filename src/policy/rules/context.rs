@@ -2,7 +2,7 @@
 
 use crate::config::{Action, Policy, Tier};
 use crate::policy::family::Family;
-use crate::policy::{FunctionNature, SessionView};
+use crate::policy::{Catalog, FunctionNature, SessionView};
 use crate::sql::functions::{self, Category};
 use crate::sql::{Call, Facts, Kind, Name, Script};
 
@@ -84,10 +84,7 @@ impl<'a> Context<'a> {
     /// The calls of functions that may do anything.
     pub(in crate::policy) fn opaque_calls(&self) -> impl Iterator<Item = &'a Call> + use<'a> {
         let catalog = self.view.catalog;
-        self.facts().functions.iter().filter(move |call| {
-            category(&call.name).is_none()
-                && catalog.function(call.name.schema.as_deref(), &call.name.name) == FunctionNature::Opaque
-        })
+        self.facts().functions.iter().filter(move |call| is_opaque(call, catalog))
     }
 
     /// The calls of functions in the table of `sql::functions`, with their category.
@@ -132,6 +129,17 @@ impl<'a> Context<'a> {
             _ => &self.facts().tag,
         }
     }
+}
+
+/// The calls of a statement that the rules have something to say of: functions of the table of `sql::functions`, and those
+/// that may do anything. A read without them changes nothing.
+pub fn known_or_opaque<'a>(facts: &'a Facts, catalog: &dyn Catalog) -> impl Iterator<Item = &'a Call> {
+    facts.functions.iter().filter(move |call| category(&call.name).is_some() || is_opaque(call, catalog))
+}
+
+fn is_opaque(call: &Call, catalog: &dyn Catalog) -> bool {
+    category(&call.name).is_none()
+        && catalog.function(call.name.schema.as_deref(), &call.name.name) == FunctionNature::Opaque
 }
 
 /// The category of a function by its written name.

@@ -14,6 +14,7 @@ mod unbounded;
 mod uncountable;
 mod unparsed;
 
+pub use context::known_or_opaque;
 pub(crate) use context::qualified;
 pub(super) use context::{Context, Finding};
 pub use settings::reads_texts_otherwise;
