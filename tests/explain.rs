@@ -150,7 +150,10 @@ fn json_lines_are_query_strings_each() {
     let rows = rows(&output);
     assert_eq!(rows.iter().map(|row| row["line"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 3, 4]);
     assert_eq!(rows[0]["statements"][0]["rule"], "read-only-tier");
-    assert_eq!(rows[0]["statements"][0]["functions"], serde_json::json!(["nextval", "touch"]));
+    assert_eq!(
+        rows[0]["statements"][0]["functions"],
+        serde_json::json!([{ "name": "nextval", "is": "sequence" }, { "name": "touch", "is": "opaque" }])
+    );
     assert_eq!(rows[0]["statements"][1]["rule"], "read-only-escape");
     assert_eq!(rows[1]["statements"][0]["verdict"], "read_only");
     assert_eq!(rows[2]["statements"], serde_json::json!([]));

@@ -259,7 +259,7 @@ struct Row<'a> {
     writes: Vec<WriteRow<'a>>,
     tables: Vec<String>,
     /// Functions it calls that the rules have something to say of.
-    functions: Vec<String>,
+    functions: Vec<FunctionRow>,
     fingerprint: &'a str,
 }
 
@@ -268,6 +268,12 @@ struct Row<'a> {
 struct Line<'a> {
     line: usize,
     statements: Vec<Row<'a>>,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct FunctionRow {
+    name: String,
+    is: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -294,7 +300,8 @@ impl<'a> Row<'a> {
             facts.writes.iter().map(|write| &write.table).chain(&facts.reads).map(qualified).collect();
         tables.sort();
         tables.dedup();
-        let mut functions: Vec<_> = known_or_opaque(facts, view.catalog).map(|call| qualified(&call.name)).collect();
+        let known = known_or_opaque(facts, view.catalog);
+        let mut functions: Vec<_> = known.map(|(call, is)| FunctionRow { name: qualified(&call.name), is }).collect();
         functions.sort();
         functions.dedup();
         Self {

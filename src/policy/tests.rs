@@ -60,7 +60,7 @@ fn select() -> Facts {
 }
 
 fn calling(function: &str) -> Facts {
-    let call = Call { name: name(function), arity: 0, literals: Vec::new() };
+    let call = Call { name: name(function), arity: 0, literals: Vec::new(), sql_is_read: false };
     Facts { functions: vec![call], ..select() }
 }
 

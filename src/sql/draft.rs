@@ -86,7 +86,12 @@ impl Draft {
             let known = |call: &Call| call.name.name == *name && call.name.schema == schema;
             if wanted && !self.functions.iter().take(MOST_COMPARED).any(known) {
                 let (arity, literals) = arguments(&tokens[i + 2..]);
-                self.functions.push(Call { name: Name { schema, name: name.to_string() }, arity, literals });
+                self.functions.push(Call {
+                    name: Name { schema, name: name.to_string() },
+                    arity,
+                    literals,
+                    sql_is_read: false,
+                });
             }
         }
     }
@@ -113,7 +118,7 @@ impl Draft {
         let known = |call: &Call| call.name.name == name && call.name.schema.is_none();
         if functions::category(None, name).is_some() && !self.functions.iter().take(MOST_COMPARED).any(known) {
             let name = Name { schema: None, name: name.to_owned() };
-            self.functions.push(Call { name, arity: 1, literals: vec![None] });
+            self.functions.push(Call { name, arity: 1, literals: vec![None], sql_is_read: false });
         }
     }
 

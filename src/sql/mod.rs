@@ -4,6 +4,7 @@
 //! read by its leading words ([`statement`]): utilities and DDL from the tokens, queries and DML ([`query`]) from sqlparser's
 //! tree ([`walk`]), the predicates of writes by [`boundedness`].
 
+mod argument_sql;
 mod boundedness;
 mod bridge;
 mod calls;
@@ -85,6 +86,7 @@ fn read_statements(text: &str, lexed: &Lexed<'_>) -> Script {
         .map(|tokens| {
             let span = span(tokens);
             let mut draft = statement::read(tokens);
+            argument_sql::absorb(&mut draft, tokens);
             if lexed.unicode_identifier && is_unparsed(draft.kind) {
                 draft.add_hazard(Hazard::UnicodeIdentifier);
             }

@@ -89,7 +89,7 @@ impl<'a> Context<'a> {
 
     /// The calls of functions in the table of `sql::functions`, with their category.
     pub(in crate::policy) fn categories(&self) -> impl Iterator<Item = (&'a Call, Category)> + use<'a> {
-        self.facts().functions.iter().filter_map(|call| Some((call, category(&call.name)?)))
+        self.facts().functions.iter().filter_map(|call| Some((call, category(call)?)))
     }
 
     /// "is not allowed on prod", "needs confirmation on stg".
@@ -131,20 +131,23 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The calls of a statement that the rules have something to say of: functions of the table of `sql::functions`, and those
-/// that may do anything. A read without them changes nothing.
-pub fn known_or_opaque<'a>(facts: &'a Facts, catalog: &dyn Catalog) -> impl Iterator<Item = &'a Call> {
-    facts.functions.iter().filter(move |call| category(&call.name).is_some() || is_opaque(call, catalog))
+/// The calls of a statement that the rules have something to say of, and what: a category of the table of `sql::functions`,
+/// or `opaque` for what may do anything. A read without them changes nothing.
+pub fn known_or_opaque<'a>(facts: &'a Facts, catalog: &dyn Catalog) -> impl Iterator<Item = (&'a Call, &'static str)> {
+    facts.functions.iter().filter_map(move |call| match category(call) {
+        Some(category) => Some((call, category.as_str())),
+        None => is_opaque(call, catalog).then_some((call, "opaque")),
+    })
 }
 
 fn is_opaque(call: &Call, catalog: &dyn Catalog) -> bool {
-    category(&call.name).is_none()
-        && catalog.function(call.name.schema.as_deref(), &call.name.name) == FunctionNature::Opaque
+    category(call).is_none() && catalog.function(call.name.schema.as_deref(), &call.name.name) == FunctionNature::Opaque
 }
 
-/// The category of a function by its written name.
-pub(in crate::policy) fn category(name: &Name) -> Option<Category> {
-    functions::category(name.schema.as_deref(), &name.name)
+/// The category of a function by its written name; none where it would be for the SQL that it runs, and that was read.
+pub(in crate::policy) fn category(call: &Call) -> Option<Category> {
+    functions::category(call.name.schema.as_deref(), &call.name.name)
+        .filter(|category| *category != Category::RunsSql || !call.sql_is_read)
 }
 
 /// A name as people write it.

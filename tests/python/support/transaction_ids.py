@@ -1,0 +1,89 @@
+"""Runs texts and asks the server after each whether it has given the transaction an id, as it does for all that writes."""
+
+from .wire import Closed, query
+
+# Texts on their way at once, and their bytes: less than the sockets' buffers hold, since nothing is read while it is sent.
+BATCH = 40
+BATCH_BYTES = 48 * 1024
+
+BEFORE = ["BEGIN", "SAVEPOINT before"]
+# The id of the transaction stays when the text has failed and is rolled back to the savepoint.
+AFTER = ["ROLLBACK TO before", "SELECT pg_current_xact_id_if_assigned()", "ROLLBACK"]
+
+
+class Outcome:
+    """What became of one text."""
+
+    def __init__(self, messages, assigned):
+        self.assigned = assigned
+        self.sqlstate = next((m.sqlstate for m in messages if m.kind == "E"), None)
+        self.notices = [m.fields() for m in messages if m.kind == "N"]
+
+    def warnings(self):
+        """What the proxy's warnings say of the text, each with its rule."""
+        return [n.get("D", "") for n in self.notices if n.get("D", "").startswith("rule ")]
+
+
+class Runner:
+    """A raw session in which each text runs in a transaction of its own; many are on their way at once."""
+
+    def __init__(self, login, settings=()):
+        self.login, self.settings = login, settings
+        self.wire = None
+
+    def run(self, texts):
+        """Yields an Outcome for each text, in order; `None` for a text that ended the session."""
+        texts = list(texts)
+        while texts:
+            batch = self._next_batch(texts)
+            done = 0
+            try:
+                for outcome in self._batch(batch):
+                    yield outcome
+                    done += 1
+            except Closed:
+                self.close()
+                # The rest have not run; alone, the one that ended it is told from them.
+                if len(batch) == 1:
+                    yield None
+                    done = 1
+                else:
+                    for text in batch[done:]:
+                        yield from self.run([text])
+                    done = len(batch)
+            texts = texts[done:]
+
+    @staticmethod
+    def _next_batch(texts):
+        size = 0
+        for count, text in enumerate(texts[:BATCH]):
+            size += len(text.encode())
+            if count and size > BATCH_BYTES:
+                return texts[:count]
+        return texts[:BATCH]
+
+    def _batch(self, batch):
+        wire = self._session()
+        wire.send(b"".join(query(sql) for text in batch for sql in [*BEFORE, text, *AFTER]))
+        for _ in batch:
+            for _ in BEFORE:
+                wire.until()
+            messages = wire.until()
+            wire.until()
+            answer = wire.until()
+            wire.until()
+            rows = [m.row() for m in answer if m.kind == "D"]
+            yield Outcome(messages, rows[0][0] if rows else "not told")
+
+    def _session(self):
+        if self.wire is None:
+            self.wire = self.login()
+            for setting in self.settings:
+                self.wire.simple(setting)
+        return self.wire
+
+    def close(self):
+        """Ends the session."""
+        if self.wire is not None:
+            self.wire.sock.close()
+            self.wire = None
