@@ -322,7 +322,7 @@ pub fn put_shifted_error(body: &[u8], by: usize, out: &mut BytesMut) {
         shifted.put_u8(code);
         let position = (code == b'P').then(|| std::str::from_utf8(value).ok()?.parse::<usize>().ok()).flatten();
         match position {
-            Some(position) => shifted.put_slice((position + by).to_string().as_bytes()),
+            Some(position) => shifted.put_slice(position.saturating_add(by).to_string().as_bytes()),
             None => shifted.put_slice(value),
         }
         shifted.put_u8(0);
@@ -361,6 +361,17 @@ mod tests {
         Report::error("42501", "x".repeat(1 << 20)).detail("y".repeat(1 << 20)).write(&mut out);
         assert_eq!(out[0], b'E');
         assert!(out.len() < 30_000);
+    }
+
+    #[test]
+    fn a_moved_error_says_the_same_elsewhere() {
+        for (position, moved) in [("7", "12"), ("18446744073709551615", "18446744073709551615"), ("x", "x")] {
+            let body = format!("SERROR\0Mno\0P{position}\0\0");
+            let mut out = BytesMut::new();
+            put_shifted_error(body.as_bytes(), 5, &mut out);
+            assert_eq!(error_field(&out[5..], b'P').as_deref(), Some(moved));
+            assert_eq!(error_field(&out[5..], b'M').as_deref(), Some("no"));
+        }
     }
 
     #[test]

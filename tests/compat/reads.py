@@ -12,13 +12,12 @@ from regression import database, statements
 from support.cluster import Cluster
 from support.mutate import Mutator
 from support.proxy import Proxy
-from support.transaction_ids import Runner
+from support.transaction_ids import NOT_TOLD, Runner
 from support.verdicts import is_read, is_unparsed, judge, table_functions
 
 # A session that may write, which is warned of each call that may do anything.
 WARNING = {"roles": {"service": {tier: {"opaque_write": "warn", "dangerous": "warn"} for tier in ("int", "stg")}}}
-SETTINGS = ("SET statement_timeout = '{timeout}ms'", "SET lock_timeout = '100ms'", "SET work_mem = '16MB'", "SET max_parallel_workers_per_gather = 0")
-NOT_TOLD = "not told"
+SETTINGS = ("SET lock_timeout = '100ms'", "SET work_mem = '16MB'", "SET max_parallel_workers_per_gather = 0")
 
 
 def main():
@@ -62,15 +61,16 @@ def main():
 def run(proxy, tier, reads, args):
     """Runs the reads in sessions that may write and prints what became of them; returns those that were given an id which no
     rule explains."""
-    settings = [setting.format(timeout=args.timeout) for setting in SETTINGS]
+    retried = []
     begun = time.monotonic()
 
     def share(number):
         mine = reads[number::args.sessions]
-        runner = Runner(lambda: proxy.wire_login("app", tier), settings)
+        runner = Runner(lambda: proxy.wire_login("app", tier), SETTINGS, args.timeout)
         try:
             return [(*read, outcome) for read, outcome in zip(mine, runner.run(text for text, _ in mine), strict=True)]
         finally:
+            retried.extend(runner.retried)
             runner.close()
 
     with concurrent.futures.ThreadPoolExecutor(args.sessions) as pool:
@@ -81,7 +81,12 @@ def run(proxy, tier, reads, args):
     named = [names for _, _, names in assigned if names]
     found = [(text, o) for text, o, names in assigned if not names]
     print(f"{tier}: {len(done)} reads run in {time.monotonic() - begun:.0f} s; {sum(errors.values())} ended in an error "
-          f"{dict(errors.most_common(6))}; {len(done) - len(outcomes)} ended the session")
+          f"{dict(errors.most_common(6))}; {len(done) - len(outcomes)} had no answer")
+    for text in retried:
+        print(f"    no answer among others: {statements.plain(text, 300)}")
+    for text, _, outcome in done:
+        if not outcome:
+            print(f"    no answer: {statements.plain(text, 300)}")
     print(f"  given a transaction id: {len(assigned)}; named by the rules: {len(named)} "
           f"{dict(Counter(names[0].split(' is ')[0] for names in named).most_common(8))}")
     print(f"  given one that no rule names: {len(found)}")

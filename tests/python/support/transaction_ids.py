@@ -6,16 +6,19 @@ from .wire import Closed, query
 BATCH = 40
 BATCH_BYTES = 48 * 1024
 
-BEFORE = ["BEGIN", "SAVEPOINT before"]
+BEGIN = "BEGIN; SAVEPOINT before; SET LOCAL statement_timeout = '{timeout}ms'"
 # The id of the transaction stays when the text has failed and is rolled back to the savepoint.
-AFTER = ["ROLLBACK TO before", "SELECT pg_current_xact_id_if_assigned()", "ROLLBACK"]
+ASK = "ROLLBACK TO before; SELECT pg_current_xact_id_if_assigned()"
+
+NOT_TOLD = "not told"
 
 
 class Outcome:
-    """What became of one text."""
+    """What became of one text: its transaction's id, None without one; the error's SQLSTATE, None without one."""
 
-    def __init__(self, messages, assigned):
-        self.assigned = assigned
+    def __init__(self, messages, answer):
+        rows = [m.row() for m in answer if m.kind == "D"]
+        self.assigned = rows[0][0] if rows else NOT_TOLD
         self.sqlstate = next((m.sqlstate for m in messages if m.kind == "E"), None)
         self.notices = [m.fields() for m in messages if m.kind == "N"]
 
@@ -27,12 +30,15 @@ class Outcome:
 class Runner:
     """A raw session in which each text runs in a transaction of its own; many are on their way at once."""
 
-    def __init__(self, login, settings=()):
+    def __init__(self, login, settings=(), timeout=150):
         self.login, self.settings = login, settings
+        self.begin = BEGIN.format(timeout=timeout)
         self.wire = None
+        # Texts that ended the session or had no answer in time among others; each has been run again alone.
+        self.retried = []
 
     def run(self, texts):
-        """Yields an Outcome for each text, in order; `None` for a text that ended the session."""
+        """Yields an Outcome for each text, in order; `None` for a text that ended the session, or had no answer in time."""
         texts = list(texts)
         while texts:
             batch = self._next_batch(texts)
@@ -41,17 +47,16 @@ class Runner:
                 for outcome in self._batch(batch):
                     yield outcome
                     done += 1
-            except Closed:
+            except (Closed, TimeoutError):
                 self.close()
-                # The rest have not run; alone, the one that ended it is told from them.
                 if len(batch) == 1:
                     yield None
-                    done = 1
                 else:
+                    # The rest have not run; alone, the one that ended it is told from them.
+                    self.retried.append(batch[done])
                     for text in batch[done:]:
                         yield from self.run([text])
-                    done = len(batch)
-            texts = texts[done:]
+            texts = texts[len(batch):]
 
     @staticmethod
     def _next_batch(texts):
@@ -64,16 +69,10 @@ class Runner:
 
     def _batch(self, batch):
         wire = self._session()
-        wire.send(b"".join(query(sql) for text in batch for sql in [*BEFORE, text, *AFTER]))
+        wire.send(b"".join(query(sql) for text in batch for sql in [self.begin, text, ASK, "ROLLBACK"]))
         for _ in batch:
-            for _ in BEFORE:
-                wire.until()
-            messages = wire.until()
-            wire.until()
-            answer = wire.until()
-            wire.until()
-            rows = [m.row() for m in answer if m.kind == "D"]
-            yield Outcome(messages, rows[0][0] if rows else "not told")
+            _, messages, answer, _ = (wire.until() for _ in range(4))
+            yield Outcome(messages, answer)
 
     def _session(self):
         if self.wire is None:
