@@ -64,18 +64,12 @@ fn is(predicate: &str, expected: &str) {
     assert_eq!(found, expected, "{predicate}");
 }
 
-/// Whether no parenthesis is closed that was not opened in it, so that it stays whole in parentheses.
+/// Whether every parenthesis that is opened is closed, and none before that, so that it stays whole in parentheses.
 fn is_closed(predicate: &str) -> bool {
     let mut depth = 0i32;
-    for c in predicate.chars() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            _ => {}
-        }
-        if depth < 0 {
-            return false;
-        }
-    }
-    depth == 0
+    let never_below = predicate.chars().all(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth >= 0
+    });
+    never_below && depth == 0
 }

@@ -51,10 +51,8 @@ fn behind_a_comment(text: &str, script: &Script) {
 /// A text that is understood, sent twice in one string, is both of its statements and no better than one.
 fn twice(text: &str, script: &Script) {
     // A parenthesis left open, or the body of a routine, takes the second text in.
-    let is_whole = is_understood(script)
-        && text.matches('(').count() == text.matches(')').count()
-        && !text.to_ascii_lowercase().contains("atomic");
-    if !is_whole {
+    let is_whole = |s: &Facts| s.normalized.len() < 4000 && is_closed(&s.normalized) && !s.normalized.contains("atomic");
+    if !is_understood(script) || !script.statements.iter().all(is_whole) {
         return;
     }
     let both = classify(&format!("{text}\n;\n{text}"));
@@ -109,6 +107,16 @@ fn same(one: &Facts, other: &Facts) {
     assert_eq!(one.locks, other.locks);
     assert_eq!(one.hazards, other.hazards);
     assert_eq!(one.fingerprint, other.fingerprint);
+}
+
+/// Whether every parenthesis that is opened is closed, and none before that. In a normalized text there are no literals.
+fn is_closed(normalized: &str) -> bool {
+    let mut depth = 0i32;
+    let never_below = normalized.chars().all(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth >= 0
+    });
+    never_below && depth == 0
 }
 
 fn is_understood(script: &Script) -> bool {
