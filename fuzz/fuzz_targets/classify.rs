@@ -71,12 +71,12 @@ fn twice(text: &str, script: &Script) {
     );
 }
 
-/// Normalising what is normalised changes nothing.
+/// Normalising what is normalised changes nothing, where the whole of it was parsed.
 fn normalized(script: &Script) {
-    if !is_understood(script) {
-        return;
-    }
-    for statement in script.statements.iter().filter(|s| s.normalized.len() < 4000) {
+    let is_parsed = |s: &&Facts| {
+        matches!(s.kind, Kind::Select | Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge) && s.normalized.len() < 4000
+    };
+    for statement in script.statements.iter().filter(is_parsed) {
         let again = classify(&statement.normalized);
         if let [again] = again.statements.as_slice() {
             assert_eq!(statement.normalized, again.normalized);
