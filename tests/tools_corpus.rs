@@ -3,12 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Tests may fail loudly.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use pgbelay::config::{Role, Tier, default_policy};
-use pgbelay::policy::{Confirmation, SessionView, StaticCatalog, Verdict, decide};
+use pgbelay::policy::{Confirmation, Pending, SessionTables, SessionView, StaticCatalog, Verdict, decide};
 use pgbelay::sql::classify;
 
 #[derive(serde::Deserialize)]
@@ -21,10 +22,17 @@ struct Case {
 
 /// The rule that refuses it; `None` when it may run.
 fn refused_by(sql: &str, role: Role, reason: Option<&str>) -> Option<&'static str> {
-    let view = SessionView { database: "app", reason, catalog: &StaticCatalog, confirmation: Confirmation::NotGiven };
+    let view = SessionView {
+        database: "app",
+        reason,
+        catalog: &StaticCatalog,
+        made: &BTreeSet::new(),
+        tables: SessionTables::NONE,
+        confirmation: Confirmation::NotGiven,
+    };
     match decide(&Arc::new(classify(sql)), &default_policy(role, Tier::Prod), &view) {
         Verdict::Allow(_) => None,
-        Verdict::Confirm(denial) | Verdict::Deny(denial) => Some(denial.rule),
+        Verdict::Confirm(Pending { denial, .. }) | Verdict::Deny(denial) => Some(denial.rule),
     }
 }
 

@@ -398,7 +398,7 @@ fn needs_primary(facts: &Facts) -> bool {
         | Category::AdvisoryLock
         | Category::Notification
         | Category::Sequence => true,
-        Category::Settings | Category::Sleep => false,
+        Category::Settings | Category::Sleep | Category::TransactionId => false,
     };
     facts.effects.iter().any(is_bound)
         || facts

@@ -136,7 +136,7 @@ fn changes_something(cx: &Context<'_>) -> bool {
 /// Whether a function of the table changes more than the session that calls it.
 fn leaves_a_trace(category: Category) -> bool {
     match category {
-        Category::AdvisoryLock | Category::Settings | Category::Sleep => false,
+        Category::AdvisoryLock | Category::Settings | Category::Sleep | Category::TransactionId => false,
         Category::ProcessControl
         | Category::Files
         | Category::OtherConnection

@@ -22,7 +22,8 @@ pub use plan_gate::{
 };
 pub(crate) use rules::qualified;
 pub use rules::{
-    READ_LIMIT, ROW_LIMIT, RULES, RUN_TIME_RULES, Rule, RunTimeRule, Tuning, reads_texts_otherwise, tunings,
+    READ_LIMIT, ROW_LIMIT, RULES, RUN_TIME_RULES, Rule, RunTimeRule, Tuning, known_or_opaque, reads_texts_otherwise,
+    tunings,
 };
 pub use tables::SessionTables;
 pub use verdict::*;

@@ -88,7 +88,7 @@ fn select() -> Facts {
 }
 
 fn calling(function: &str) -> Facts {
-    let call = Call { name: name(function), arity: 0, literals: Vec::new() };
+    let call = Call { name: name(function), arity: 0, literals: Vec::new(), sql_is_read: false };
     Facts { functions: vec![call], ..select() }
 }
 
@@ -456,7 +456,7 @@ fn hidden_code_is_opaque_and_read_only_does_not_hold_all_of_it() {
     let migrator = default_policy(Role::Migrator, Tier::Prod);
     let read_only = engineer();
     let calling = |function: &str, arity: usize| {
-        let call = Call { name: name(function), arity, literals: vec![None; arity] };
+        let call = Call { name: name(function), arity, literals: vec![None; arity], sql_is_read: false };
         Facts { functions: vec![call], ..select() }
     };
     let mentioning = |place, text: &str| Facts { mentions: vec![Mention { place, name: text.into() }], ..select() };
@@ -491,7 +491,7 @@ fn hidden_code_is_opaque_and_read_only_does_not_hold_all_of_it() {
 #[test]
 fn what_was_just_made_is_opaque() {
     let policy = default_policy(Role::Migrator, Tier::Prod);
-    let call = |function: &str| Call { name: name(function), arity: 1, literals: vec![None] };
+    let call = |function: &str| Call { name: name(function), arity: 1, literals: vec![None], sql_is_read: false };
     let make = Facts {
         makes: vec![Made::Code("upper".into()), Made::OnTable("projects".into())],
         functions: vec![call("upper")],

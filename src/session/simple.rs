@@ -174,12 +174,6 @@ pub(super) fn failing_statement(report: Option<&Report>) -> String {
     format!("pgbelay refused a statement in this transaction, rule {rule}")
 }
 
-fn unknown_function() -> Report {
-    Report::error(sqlstate::NOT_SUPPORTED, "this function cannot be called with a FunctionCall message")
-        .detail("pgbelay inspects statements; a FunctionCall names a function by number only, and only those for large objects are known.")
-        .hint("Call the function with SELECT instead.")
-}
-
 /// Postgres's answer inside a failed block.
 pub(super) fn failed_transaction() -> Report {
     Report::error(

@@ -19,6 +19,7 @@ pub(super) fn call(function: &ObjectName, arguments: &[&FunctionArg]) -> Call {
         name: name(function),
         arity: arguments.iter().filter(|arg| !is_star(arg)).count(),
         literals: arguments.iter().map(|arg| literal(argument(arg)?).map(str::to_owned)).collect(),
+        sql_is_read: false,
     }
 }
 

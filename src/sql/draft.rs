@@ -1,7 +1,9 @@
 //! Facts under construction.
 
 use super::lexer::{Token, TokenKind};
-use super::{Call, Class, Effect, Hazard, Kind, Lock, Made, Name, SchemaChange, Write, functions, keywords, mention};
+use super::{
+    Call, Class, Effect, Hazard, Kind, Lock, Made, Mention, Name, SchemaChange, Write, functions, keywords, mention,
+};
 
 /// What is known of a statement, without where it stands and how it is spelled.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(super) struct Draft {
     pub(super) hazards: Vec<Hazard>,
     pub(super) schema_changes: Vec<SchemaChange>,
     pub(super) makes: Vec<Made>,
+    /// What SQL in its arguments names.
+    pub(super) mentions: Vec<Mention>,
     pub(super) runs: Runs,
 }
 
@@ -45,6 +49,7 @@ impl Draft {
             hazards: Vec::new(),
             schema_changes: Vec::new(),
             makes: Vec::new(),
+            mentions: Vec::new(),
             runs: Runs::Now,
         }
     }
@@ -83,6 +88,7 @@ impl Draft {
         self.locks.extend(inner.locks);
         self.reads.extend(inner.reads);
         self.schema_changes.extend(inner.schema_changes);
+        self.mentions.extend(inner.mentions);
         for hazard in inner.hazards {
             self.add_hazard(hazard);
         }
@@ -109,7 +115,12 @@ impl Draft {
             let known = |call: &Call| call.name.name == *name && call.name.schema == schema;
             if wanted && !self.functions.iter().take(MOST_COMPARED).any(known) {
                 let (arity, literals) = arguments(&tokens[i + 2..]);
-                self.functions.push(Call { name: Name { schema, name: name.to_string() }, arity, literals });
+                self.functions.push(Call {
+                    name: Name { schema, name: name.to_string() },
+                    arity,
+                    literals,
+                    sql_is_read: false,
+                });
             }
         }
     }
@@ -136,7 +147,7 @@ impl Draft {
         let known = |call: &Call| call.name.name == name && call.name.schema.is_none();
         if functions::category(None, name).is_some() && !self.functions.iter().take(MOST_COMPARED).any(known) {
             let name = Name { schema: None, name: name.to_owned() };
-            self.functions.push(Call { name, arity: 1, literals: vec![None] });
+            self.functions.push(Call { name, arity: 1, literals: vec![None], sql_is_read: false });
         }
     }
 

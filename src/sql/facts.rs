@@ -243,6 +243,8 @@ pub struct Call {
     pub arity: usize,
     /// The arguments that are string literals, by position; `None` for anything else.
     pub literals: Vec<Option<String>>,
+    /// Whether the function runs SQL that stands in its arguments, and what that does is among the facts.
+    pub sql_is_read: bool,
 }
 
 /// A name or an operator in a statement.

@@ -29,6 +29,28 @@ pub enum Category {
     Settings,
     /// Waits: pg_sleep.
     Sleep,
+    /// Has the server give the transaction an id, as a write does: txid_current. It changes nothing else.
+    TransactionId,
+}
+
+impl Category {
+    /// A word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Category::ProcessControl => "process control",
+            Category::Files => "files",
+            Category::OtherConnection => "other connection",
+            Category::Replication => "replication",
+            Category::RunsSql => "runs SQL",
+            Category::LargeObject => "large object",
+            Category::AdvisoryLock => "advisory lock",
+            Category::Notification => "notification",
+            Category::Sequence => "sequence",
+            Category::Settings => "settings",
+            Category::Sleep => "sleep",
+            Category::TransactionId => "transaction id",
+        }
+    }
 }
 
 /// What an advisory lock function does (Postgres documentation, 9.28.10).
@@ -185,6 +207,7 @@ const BUILT_IN: &[(Category, &[&str])] = &[
     (Category::Sequence, &["nextval", "setval"]),
     (Category::Settings, &["set_config", "setseed"]),
     (Category::Sleep, &["pg_sleep", "pg_sleep_for", "pg_sleep_until"]),
+    (Category::TransactionId, &["pg_current_xact_id", "txid_current"]),
 ];
 
 /// The same of extensions, which may be installed in any schema.
@@ -364,6 +387,7 @@ mod tests {
             (None, "currval", None),
             (None, "set_config", Some(Category::Settings)),
             (None, "pg_sleep_for", Some(Category::Sleep)),
+            (None, "txid_current", Some(Category::TransactionId)),
             (None, "pg_current_xact_id_if_assigned", None),
             (None, "lower", None),
         ] {

@@ -4,6 +4,7 @@
 //! read by its leading words ([`statement`]): utilities and DDL from the tokens, queries and DML ([`query`]) from sqlparser's
 //! tree ([`walk`]), the predicates of writes by [`boundedness`].
 
+mod argument_sql;
 mod boundedness;
 mod bridge;
 mod calls;
@@ -93,6 +94,7 @@ fn read_statements(text: &str, lexed: &Lexed<'_>) -> Script {
         .map(|tokens| {
             let span = span(tokens);
             let mut draft = statement::read(tokens);
+            argument_sql::absorb(&mut draft, tokens);
             if lexed.unicode_identifier && is_unparsed(draft.kind) {
                 draft.add_hazard(Hazard::UnicodeIdentifier);
             }
@@ -132,8 +134,21 @@ fn span(tokens: &[Token<'_>]) -> Range<usize> {
 fn facts(text: &str, span: Range<usize>, tokens: &[Token<'_>], draft: Draft) -> Facts {
     let (normalized, fingerprint) = normalize::normalize(tokens);
     let redacted = redact::redact(text, &span, tokens);
-    let Draft { kind, class, tag, writes, mut reads, functions, effects, locks, hazards, schema_changes, makes, runs } =
-        draft;
+    let Draft {
+        kind,
+        class,
+        tag,
+        writes,
+        mut reads,
+        functions,
+        effects,
+        locks,
+        hazards,
+        schema_changes,
+        makes,
+        mentions,
+        runs,
+    } = draft;
     if reads.len() > 1 {
         let mut seen = HashSet::with_capacity(reads.len());
         reads.retain(|name| seen.insert(name.clone()));
@@ -146,7 +161,7 @@ fn facts(text: &str, span: Range<usize>, tokens: &[Token<'_>], draft: Draft) -> 
         writes,
         reads,
         mentions: match runs {
-            Runs::Now | Runs::Planned => mention::mentions(tokens, &functions),
+            Runs::Now | Runs::Planned => mention::mentions(tokens, &functions).into_iter().chain(mentions).collect(),
             Runs::Later => Vec::new(),
         },
         is_only_planned: runs == Runs::Planned,

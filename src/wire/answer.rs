@@ -384,6 +384,17 @@ mod tests {
     }
 
     #[test]
+    fn a_moved_error_says_the_same_elsewhere() {
+        for (position, moved) in [("7", "12"), ("18446744073709551615", "18446744073709551615"), ("x", "x")] {
+            let body = format!("SERROR\0Mno\0P{position}\0\0");
+            let mut out = BytesMut::new();
+            put_shifted_error(body.as_bytes(), 5, &mut out);
+            assert_eq!(error_field(&out[5..], b'P').as_deref(), Some(moved));
+            assert_eq!(error_field(&out[5..], b'M').as_deref(), Some("no"));
+        }
+    }
+
+    #[test]
     fn rows_stand_at_the_end_of_a_tag() {
         assert_eq!(tag_rows(b"INSERT 0 5"), Some(5));
         assert_eq!(tag_rows(b"UPDATE 123"), Some(123));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::config::{Action, Policy, Tier};
 use crate::policy::family::Family;
-use crate::policy::{FunctionNature, SessionTables, SessionView};
+use crate::policy::{Catalog, FunctionNature, SessionTables, SessionView};
 use crate::sql::functions::{self, Category};
 use crate::sql::{Call, Facts, Kind, Made, Mention, Name, Place, Script};
 
@@ -197,9 +197,25 @@ impl fmt::Display for Phrase {
     }
 }
 
-/// The category of a call, by the function's written name.
+/// The calls of a statement that the rules have something to say of, and what: a category of the table of `sql::functions`,
+/// or `opaque` for what may do anything. A read without them changes nothing.
+pub fn known_or_opaque<'a>(facts: &'a Facts, catalog: &dyn Catalog) -> impl Iterator<Item = (&'a Call, &'static str)> {
+    facts.functions.iter().filter_map(move |call| match category(call) {
+        Some(category) => Some((call, category.as_str())),
+        None => is_opaque(call, catalog).then_some((call, "opaque")),
+    })
+}
+
+fn is_opaque(call: &Call, catalog: &dyn Catalog) -> bool {
+    let name = &call.name;
+    category(call).is_none()
+        && catalog.function(name.schema.as_deref(), &name.name, call.arity) >= FunctionNature::Opaque
+}
+
+/// The category of a call, by the function's written name; none where it would be for the SQL that it runs, and that was read.
 pub(in crate::policy) fn category(call: &Call) -> Option<Category> {
     functions::category_of_call(call.name.schema.as_deref(), &call.name.name, call.arity)
+        .filter(|category| *category != Category::RunsSql || !call.sql_is_read)
 }
 
 /// A name as people write it.

@@ -33,13 +33,14 @@ fn danger(category: Category) -> Option<&'static str> {
         Category::Files => Some("it reaches files or programs of the server"),
         Category::OtherConnection => Some("the server would open a connection of its own, which nothing here sees"),
         Category::Replication => Some("it acts on replication, recovery or backup"),
-        Category::RunsSql => Some("it runs SQL that stands in its arguments, which nothing here sees"),
+        Category::RunsSql => Some("it runs SQL that cannot be read off the statement"),
         Category::LargeObject
         | Category::AdvisoryLock
         | Category::Notification
         | Category::Sequence
         | Category::Settings
-        | Category::Sleep => None,
+        | Category::Sleep
+        | Category::TransactionId => None,
     }
 }
 
@@ -57,7 +58,8 @@ pub(super) fn writes(category: Category) -> Option<&'static str> {
         | Category::RunsSql
         | Category::AdvisoryLock
         | Category::Settings
-        | Category::Sleep => None,
+        | Category::Sleep
+        | Category::TransactionId => None,
     }
 }
 

@@ -282,6 +282,28 @@ pub(super) const REWRITES: &[Rewrite] = &[
             "SELECT a FROM t WHERE a <##> (ARRAY['r', 'p'])",
         ),
     },
+    // x LIKE ALL (…): the operators that LIKE stands for are read there.
+    Rewrite {
+        at: |tokens, i| {
+            let not = usize::from(tokens[i].is("not"));
+            let quantifier = tokens.get(i + not + 1)?;
+            let list =
+                (quantifier.is("all") || quantifier.is("some")) && tokens.get(i + not + 2)?.kind == TokenKind::LParen;
+            let operator = match (tokens.get(i + not)?.word()?, not) {
+                ("like", 0) => "~~",
+                ("like", _) => "!~~",
+                ("ilike", 0) => "~~*",
+                ("ilike", _) => "!~~*",
+                _ => return None,
+            };
+            list.then(|| give(not + 1, [TokenKind::Operator(operator)]))?
+        },
+        #[cfg(test)]
+        example: (
+            "DELETE FROM t WHERE a NOT LIKE ALL (ARRAY['x%', f(1)])",
+            "DELETE FROM t WHERE a !~~ ALL (ARRAY['x%', f(1)])",
+        ),
+    },
     // TRIM(BOTH FROM x).
     Rewrite {
         at: |tokens, i| {
