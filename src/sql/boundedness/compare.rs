@@ -304,8 +304,8 @@ impl<'s> Target<'s> {
                 if argument == x {
                     return x.mentions_target().then_some(Truth::Open { target: false });
                 }
-                if argument.mentions_target() || matches!(argument, Term::Known(ref known) if *known != Constant::Null)
-                {
+                let passed_over = argument.may_be_null() || matches!(argument, Term::Parameter(_));
+                if argument.mentions_target() || !passed_over {
                     return None;
                 }
             }

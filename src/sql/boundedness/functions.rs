@@ -61,6 +61,7 @@ pub(super) fn nulls(name: &str) -> Option<Nulls> {
         | "jsonb_extract_path_text"
         | "json_extract_path"
         | "json_extract_path_text"
+        | "nullif"
         | "regexp_match"
         | "regexp_substr"
         | "substring"

@@ -327,7 +327,7 @@ impl<'s> Target<'s> {
                 let table = name(table);
                 let called = alias.as_ref().map_or_else(|| table.name.clone(), |alias| alias.name.value.clone());
                 let rows = self.table_rows(&table).into_iter().map(|row| aliased(row, alias.as_ref()));
-                self.or_unknown(called, rows.collect())
+                self.or_unknown(factor, called, rows.collect())
             }
             TableFactor::Derived { subquery, alias, lateral, sample: None } => {
                 let called = alias.as_ref().map_or_else(String::new, |alias| alias.name.value.clone());
@@ -335,7 +335,7 @@ impl<'s> Target<'s> {
                     true => self.at_rows(before.clone(), || self.certain_rows(subquery)),
                     false => self.certain_rows(subquery),
                 };
-                self.or_unknown(called, rows.into_iter().map(|row| aliased(row, alias.as_ref())).collect())
+                self.or_unknown(factor, called, rows.into_iter().map(|row| aliased(row, alias.as_ref())).collect())
             }
             TableFactor::NestedJoin { table_with_joins, alias: None } => self.joined_rows(before, table_with_joins),
             TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } => {
@@ -345,7 +345,7 @@ impl<'s> Target<'s> {
                     _ => Vec::new(),
                 };
                 let rows = elements.into_iter().take(MOST).map(|element| scalar(&called, element));
-                self.or_unknown(called.clone(), rows.map(|row| aliased(row, alias.as_ref())).collect())
+                self.or_unknown(factor, called.clone(), rows.map(|row| aliased(row, alias.as_ref())).collect())
             }
             TableFactor::Table { name: function, alias, args: Some(args), with_ordinality: false, .. } => {
                 let function = name(function);
@@ -366,7 +366,11 @@ impl<'s> Target<'s> {
                     }
                     _ => Vec::new(),
                 };
-                self.or_unknown(called.clone(), rows.into_iter().map(|row| aliased(row, alias.as_ref())).collect())
+                self.or_unknown(
+                    factor,
+                    called.clone(),
+                    rows.into_iter().map(|row| aliased(row, alias.as_ref())).collect(),
+                )
             }
             other => {
                 let mut names = Vec::new();
@@ -376,9 +380,13 @@ impl<'s> Target<'s> {
         }
     }
 
-    /// Nothing known of the rows: that there are any is for the data to say.
-    fn or_unknown(&self, called: String, rows: Vec<Row>) -> Vec<Items> {
-        let rows = if rows.is_empty() { vec![Row::unknown()] } else { rows };
+    /// Nothing known of the rows: that there are any is for the data to say, unless it depends on the target's row.
+    fn or_unknown(&self, factor: &TableFactor, called: String, rows: Vec<Row>) -> Vec<Items> {
+        let rows = match rows.is_empty() {
+            true if self.mentioned_in(factor) => Vec::new(),
+            true => vec![Row::unknown()],
+            false => rows,
+        };
         rows.into_iter().map(|row| vec![(called.clone(), row)]).collect()
     }
 
