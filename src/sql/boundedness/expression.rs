@@ -61,7 +61,7 @@ impl<'s> Target<'s> {
             Expr::Substring { expr: text, substring_from: Some(from), substring_for: None, .. } => {
                 match self.term(from) {
                     Term::Known(Constant::Number(Number::ONE)) => self.term(text),
-                    number @ Term::Known(Constant::Number(_)) => Term::apply("substr", vec![self.term(text), number]),
+                    number @ Term::Known(Constant::Number(_)) => self.plain("substr", vec![self.term(text), number]),
                     other => Term::apply("substring", vec![self.term(text), other]),
                 }
             }
@@ -74,7 +74,7 @@ impl<'s> Target<'s> {
                 }
                 let function =
                     if side.is_empty() || side == "BOTH" { "btrim".to_owned() } else { format!("trim {side}") };
-                Term::Apply(function, std::iter::once(text).chain(what).collect())
+                self.plain(&function, std::iter::once(text).chain(what).collect())
             }
             Expr::Ceil { expr: inner, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
                 self.plain("ceil", vec![self.term(inner)])
@@ -324,6 +324,9 @@ impl<'s> Target<'s> {
         let strict = functions::nulls(function) == Some(super::term::Nulls::OfArguments);
         if strict && arguments.contains(&Term::NULL) {
             return Term::NULL;
+        }
+        if let Some(known) = super::fold::fold(function, &arguments) {
+            return Term::Known(known);
         }
         match arguments.as_slice() {
             [Term::Apply(inner, _)] if inner == function && functions::is_idempotent(function) => arguments[0].clone(),

@@ -60,11 +60,13 @@ impl<'s> Target<'s> {
                 parts.iter().all(|part| self.is_among(part, whole))
             }
             (_, Term::Apply(array, parts)) if array == "array" && parts.is_empty() => true,
-            (_, Term::Apply(cast, of)) if cast.starts_with("cast ") && cast.ends_with("[]") => match of.as_slice() {
-                [Term::Known(Constant::Text(text))] => text.trim() == "{}",
-                [Term::Apply(array, parts)] => array == "array" && parts.is_empty(),
-                _ => whole == part,
-            },
+            (_, Term::Apply(cast, of)) if whole != part && cast.starts_with("cast ") && cast.ends_with("[]") => {
+                match of.as_slice() {
+                    [Term::Known(Constant::Text(text))] => text.trim() == "{}",
+                    [Term::Apply(array, parts)] => array == "array" && parts.is_empty(),
+                    _ => false,
+                }
+            }
             _ => whole == part,
         };
         holds.then_some(Truth::True)

@@ -14,6 +14,7 @@
 mod cases;
 mod compare;
 mod expression;
+mod fold;
 mod functions;
 mod matching;
 mod mention;

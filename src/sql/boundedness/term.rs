@@ -89,7 +89,10 @@ impl Term {
             Term::Sum(sum) => sum.parts().all(Term::is_never_null),
             Term::Apply(function, arguments) => match super::functions::nulls(function) {
                 Some(Nulls::Never) => true,
-                Some(Nulls::OfArguments) => arguments.iter().all(Term::is_never_null),
+                // A row is a value, whatever is in it.
+                Some(Nulls::OfArguments) => arguments.iter().all(|of| {
+                    of.is_never_null() || matches!(of, Term::Column(Owner::Target, name) if name == WHOLE_ROW)
+                }),
                 Some(Nulls::OfAllArguments) => arguments.iter().any(Term::is_never_null),
                 Some(Nulls::Sometimes) | None => false,
             },

@@ -97,6 +97,11 @@ impl Number {
         Some((widen(self)?, widen(other)?, scale))
     }
 
+    /// A whole number that is not negative.
+    pub(super) fn as_usize(self) -> Option<usize> {
+        if self.is_integer() { usize::try_from(self.mantissa).ok() } else { None }
+    }
+
     pub(super) fn is_integer(self) -> bool {
         self.scale == 0
     }

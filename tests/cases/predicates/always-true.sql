@@ -226,3 +226,16 @@ NOT ((id, 1) IS NULL)
 (CASE $1 WHEN 1 THEN (false OR true) END) IS NOT FALSE
 1 BETWEEN SYMMETRIC 2 AND 0
 id BETWEEN SYMMETRIC 1 AND id
+name LIKE lower('%')
+name LIKE chr(37)
+name LIKE repeat('%', 2)
+name LIKE concat('%', '%')
+name LIKE left('%x', 1)
+name LIKE reverse('%')
+name LIKE trim(' % ')
+name LIKE replace('x', 'x', '%')
+name ~ trim('.* ')
+length('abc') = 3
+abs(-5) = 5
+to_jsonb(t) IS NOT NULL
+(ARRAY[id, 7]::int[]) @> (ARRAY[id, 7]::int[])

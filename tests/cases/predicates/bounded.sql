@@ -129,3 +129,7 @@ id NOT IN (SELECT t_id FROM other WHERE t_id IS NOT NULL)
 (id, name) NOT IN (SELECT t_id, name FROM other)
 EXISTS (SELECT 1 FROM other o LEFT JOIN t x ON x.id = o.id WHERE o.t_id = t.id)
 flag = ANY ('{t,f}')
+name LIKE lower('A%')
+name LIKE chr(65)
+id = length('abc')
+id BETWEEN abs(-1) AND 5
