@@ -25,7 +25,6 @@ ctid IS NOT NULL
 tableoid IS NOT NULL
 xmin IS NOT NULL
 (id, name) IN (SELECT id, name FROM t)
-(id, name) IN (SELECT * FROM t)
 id IN (VALUES (t.id))
 id IN (VALUES (1), (t.id))
 id = ANY(ARRAY[id])
@@ -48,7 +47,7 @@ t.* IS NOT DISTINCT FROM t.*
 t IS NOT DISTINCT FROM t
 t::text = t::text
 row(t.*) = row(t.*)
-id = id COLLATE "C"
+name = name COLLATE "C"
 name COLLATE "C" = name
 id::text = id::text
 name::text = name
@@ -131,7 +130,7 @@ CASE WHEN id IS NULL THEN true ELSE id = id END
 greatest(id, 5) >= 5
 greatest(id, 5) >= id
 least(id, 5) <= id
-least(id, name) <= greatest(id, name)
+least(id, a) <= greatest(id, a)
 greatest(id, id) = id
 NOT (id <> id)
 NOT id <> id

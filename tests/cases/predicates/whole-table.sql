@@ -24,3 +24,4 @@ DELETE FROM ONLY t WHERE t.id - t.id = 0
 DELETE FROM s.t WHERE s.t.id = t.id
 DELETE FROM t AS x WHERE x.id = x.id
 DELETE FROM "T" WHERE "T".id = id
+DELETE FROM t WHERE (id, name) IN (SELECT * FROM t)
