@@ -14,12 +14,17 @@ use super::truth::{Truth, is_predicate};
 use super::value::{Constant, Number, Type};
 use crate::sql::walk::name;
 
+/// Largest value that is kept: what is larger is known by its place only.
+const MOST_PARTS: usize = 256;
+
 impl<'s> Target<'s> {
     /// What an expression comes to.
     pub(super) fn term(&self, expr: &'s Expr) -> Term {
-        if !self.step() {
-            return self.opaque(expr);
-        }
+        let term = if self.step() { self.read(expr) } else { self.opaque(expr) };
+        if term.is_larger_than(MOST_PARTS) { self.opaque(expr) } else { term }
+    }
+
+    fn read(&self, expr: &'s Expr) -> Term {
         match expr {
             Expr::Nested(inner) => self.term(inner),
             Expr::Value(value) => self.literal(expr, &value.value),

@@ -51,7 +51,7 @@ impl<'s> Target<'s> {
     /// `left @> right`, `left <@ right` and `left ^@ right`, where that is true.
     pub(super) fn contains(&self, op: &BinaryOperator, left: &Term, right: &Term) -> Option<Truth> {
         let (whole, part) = if *op == BinaryOperator::ArrowAt { (right, left) } else { (left, right) };
-        if whole.may_be_null() || part.may_be_null() {
+        if whole.may_be_null() || part.may_be_null() || has_null_element(part) {
             return None;
         }
         let holds = match (whole, part) {
@@ -74,6 +74,17 @@ impl<'s> Target<'s> {
 
     pub(super) fn is_among(&self, one: &Term, others: &[Term]) -> bool {
         others.iter().any(|other| self.compare_terms(one, &BinaryOperator::Eq, other) == Truth::True)
+    }
+}
+
+/// Whether an array that is written down may have NULL in it, which no array contains.
+fn has_null_element(term: &Term) -> bool {
+    match term {
+        Term::Apply(function, parts) => {
+            let is_array = function == "array";
+            parts.iter().any(|part| (is_array && part.may_be_null()) || has_null_element(part))
+        }
+        _ => false,
     }
 }
 

@@ -113,6 +113,22 @@ impl Term {
         }
     }
 
+    /// Whether it has more than so many parts. What stands for a column of a query in FROM may stand there many times.
+    pub(super) fn is_larger_than(&self, most: usize) -> bool {
+        let mut left = most;
+        let mut open = vec![self];
+        while let Some(term) = open.pop() {
+            let Some(less) = left.checked_sub(1) else { return true };
+            left = less;
+            match term {
+                Term::Sum(sum) => open.extend(sum.parts().take(left + 1)),
+                Term::Apply(_, parts) | Term::Row(parts) => open.extend(parts.iter().take(left + 1)),
+                Term::Known(_) | Term::Column(..) | Term::Parameter(_) | Term::Opaque { .. } => {}
+            }
+        }
+        false
+    }
+
     /// The columns and parameters in it, and what else may be the same elsewhere.
     pub(super) fn columns(&self, found: &mut Vec<Term>) {
         match self {

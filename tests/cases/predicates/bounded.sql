@@ -133,3 +133,4 @@ name LIKE lower('A%')
 name LIKE chr(65)
 id = length('abc')
 id BETWEEN abs(-1) AND 5
+ARRAY[nullif(id, 5)]::int[] @> ARRAY[nullif(id, 5)]::int[]
