@@ -344,7 +344,7 @@ fn folding_takes_bounded_time() {
     let between = |n: usize| (0..n).fold("id".to_owned(), |inner, _| format!("({inner} BETWEEN 1 AND 2)"));
     let cast = "::bool".repeat(60);
     let product = (0..200).map(|i| format!("(a{}+b)", i % 9)).collect::<Vec<_>>().join("*");
-    let doubled = (0..25).fold("SELECT name AS x FROM t WHERE a = 1".to_owned(), |query, i| {
+    let doubled = (0..18).fold("SELECT name AS x FROM t WHERE a = 1".to_owned(), |query, i| {
         format!("SELECT concat(x, x) AS x FROM ({query}) q{i}")
     });
     let list = (0..1_000).map(|i| format!("'v{i}x'")).collect::<Vec<_>>().join(", ");
