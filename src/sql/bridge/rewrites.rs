@@ -2,7 +2,7 @@
 
 use super::super::keywords;
 use super::super::lexer::{Token, TokenKind};
-use super::{OPERATOR, Rewrite, UNKNOWN, drop, give, name_len, word};
+use super::{NOT_SYMMETRIC, OPERATOR, Rewrite, SYMMETRIC, SYMMETRIC_AND, UNKNOWN, drop, give, name_len, word};
 
 /// The gaps of sqlparser 0.63 that statements of real programs run into.
 pub(super) const REWRITES: &[Rewrite] = &[
@@ -129,14 +129,21 @@ pub(super) const REWRITES: &[Rewrite] = &[
         #[cfg(test)]
         example: ("DELETE FROM t WHERE id IN ((SELECT f(1)), 2)", "DELETE FROM t WHERE id IN (f(1), 2)"),
     },
-    // BETWEEN SYMMETRIC: which bound is the lower is not said.
+    // BETWEEN ASYMMETRIC is BETWEEN.
     Rewrite {
         at: |tokens, i| {
-            let start = usize::from(tokens[i].is("not"));
-            let symmetry = tokens.get(i + start + 1)?;
-            (tokens.get(i + start)?.is("between") && (symmetry.is("symmetric") || symmetry.is("asymmetric")))
-                .then_some(())?;
-            give(start + 2, [OPERATOR])
+            (tokens[i].is("asymmetric") && tokens.get(i.checked_sub(1)?)?.is("between")).then(|| drop(1))?
+        },
+        #[cfg(test)]
+        example: ("DELETE FROM t WHERE id BETWEEN ASYMMETRIC 1 AND 5", "DELETE FROM t WHERE id = $1"),
+    },
+    // BETWEEN SYMMETRIC: operators of ours, which `boundedness` knows.
+    Rewrite {
+        at: |tokens, i| {
+            let not = usize::from(tokens[i].is("not"));
+            let symmetric = tokens.get(i + not)?.is("between") && tokens.get(i + not + 1)?.is("symmetric");
+            let mark = if not == 1 { NOT_SYMMETRIC } else { SYMMETRIC };
+            symmetric.then(|| give(not + 2, [TokenKind::Operator(mark)]))?
         },
         #[cfg(test)]
         example: ("DELETE FROM t WHERE id BETWEEN SYMMETRIC 5 AND 1", "DELETE FROM t WHERE id = $1"),
@@ -151,7 +158,9 @@ pub(super) const REWRITES: &[Rewrite] = &[
                     TokenKind::RParen | TokenKind::RBracket => depth += 1,
                     TokenKind::LParen | TokenKind::LBracket => depth = depth.checked_sub(1)?,
                     TokenKind::Word(word) if depth == 0 => match word.as_ref() {
-                        "symmetric" | "asymmetric" if tokens[at - 1].is("between") => return give(1, [OPERATOR]),
+                        "symmetric" if tokens[at - 1].is("between") => {
+                            return give(1, [TokenKind::Operator(SYMMETRIC_AND)]);
+                        }
                         "and" | "case" | "where" | "select" => return None,
                         _ => {}
                     },
