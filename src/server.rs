@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use lru::LruCache;
@@ -22,8 +22,8 @@ use crate::session::{Order, Sessions};
 use crate::telemetry::{PoolGauges, ProcessMetrics, TierMetrics};
 use crate::tls::{self, TlsSetupError};
 use crate::upstream::{
-    CheckoutError, ConnectError, Endpoint, Parameters, Pool, ServerCatalog, Settings, SettingsError, SharedCatalog,
-    Statements, empty_catalog,
+    CheckoutError, ConnectError, Endpoint, Lease, Parameters, Pool, Reach, ReplicaSet, ServerCatalog, ServerRole,
+    Settings, SettingsError, SharedCatalog, Statements, empty_catalog,
 };
 use crate::wire::Report;
 
@@ -66,7 +66,14 @@ pub struct Runtime {
     /// TLS towards clients.
     pub tls: Option<TlsAcceptor>,
     targets: BTreeMap<(String, Tier), Arc<TargetRuntime>>,
-    judges: Mutex<HashMap<(String, Role), Arc<Judge>>>,
+    judges: Mutex<HashMap<(String, Role, PolicyHours), Arc<Judge>>>,
+}
+
+/// Which of a role's two policies a judge has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum PolicyHours {
+    Ordinary,
+    Peak,
 }
 
 /// One tier of one database at work. It outlives a reload that leaves it as it was.
@@ -78,6 +85,8 @@ pub struct TargetRuntime {
     pub target: Arc<Target>,
     /// Its pool.
     pub pool: Arc<Pool>,
+    /// Where its read-only sessions go.
+    pub replicas: Option<Arc<ReplicaSet>>,
     /// Prepared statements by text.
     pub statements: Arc<Statements>,
     /// Its metrics.
@@ -86,6 +95,7 @@ pub struct TargetRuntime {
     /// Connections that sessions keep for the sake of currval and lastval.
     kept: Arc<AtomicU32>,
     catalog: Arc<SharedCatalog>,
+    catalog_loads: CatalogLoads,
     greetings: Mutex<LruCache<Settings, Parameters>>,
     /// What the log was last told of its reachability.
     logged: Mutex<Option<String>>,
@@ -98,6 +108,36 @@ pub struct Kept(Arc<AtomicU32>);
 impl Drop for Kept {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Who has asked for the catalog, and up to whom it was loaded.
+#[derive(Debug, Default)]
+struct CatalogLoads {
+    asked: AtomicU64,
+    done: AtomicU64,
+    loading: tokio::sync::Mutex<()>,
+}
+
+impl CatalogLoads {
+    fn ask(&self) -> u64 {
+        self.asked.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    fn done(&self, ticket: u64) {
+        self.done.fetch_max(ticket, Ordering::AcqRel);
+    }
+
+    fn are_done(&self, ticket: u64) -> bool {
+        self.done.load(Ordering::Acquire) >= ticket
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.are_done(self.asked())
     }
 }
 
@@ -169,7 +209,7 @@ impl Server {
                     .iter()
                     .filter(|(key, t)| runtime.targets.get(key).is_none_or(|new| !Arc::ptr_eq(new, t)))
                 {
-                    gone.1.pool.close_idle();
+                    gone.1.close_idle();
                 }
                 self.runtime.store(Arc::new(runtime));
                 self.sessions.wake_all();
@@ -218,13 +258,19 @@ impl Server {
         }
     }
 
-    /// Wakes sessions whose deadline has come, until the process stops.
+    /// Wakes sessions whose deadline has come, and all of them when peak hours begin or end, until the process stops.
     pub async fn keep_time(self: Arc<Self>) {
         let mut tick = tokio::time::interval(Sessions::TICK);
+        let mut peaks = self.runtime().peaks(SystemTime::now());
         loop {
             tokio::select! {
                 _ = tick.tick() => self.sessions.wake_due(),
                 () = self.stopped() => return,
+            }
+            let now = self.runtime().peaks(SystemTime::now());
+            if now != peaks {
+                peaks = now;
+                self.sessions.wake_all();
             }
         }
     }
@@ -282,11 +328,12 @@ impl Runtime {
         self.targets.get(&(target.database.clone(), target.tier)).cloned()
     }
 
-    /// The judge of a role on a target; sessions share it and what it remembers.
-    pub fn judge(&self, role: Role, target: &TargetRuntime) -> Option<Arc<Judge>> {
-        let policy = self.config.policy(role, target.target.tier)?;
+    /// The judge of a role on a target as the policy is at this moment; sessions share it and what it remembers.
+    pub fn judge(&self, role: Role, target: &TargetRuntime, now: SystemTime) -> Option<Arc<Judge>> {
+        let policy = self.config.policy(role, target.target.tier)?.at(now);
+        let hours = if policy.is_of_peak_hours() { PolicyHours::Peak } else { PolicyHours::Ordinary };
         let mut judges = self.judges.lock().unwrap_or_else(PoisonError::into_inner);
-        let judge = judges.entry((target.name.clone(), role)).or_insert_with(|| {
+        let judge = judges.entry((target.name.clone(), role, hours)).or_insert_with(|| {
             Arc::new(Judge::new(policy, target.target.database.clone(), Arc::clone(&target.catalog)))
         });
         Some(Arc::clone(judge))
@@ -294,15 +341,26 @@ impl Runtime {
 
     /// What a running session goes on with under this configuration; `None` when its user or database is gone, or the user's
     /// role is another.
-    pub fn resume(&self, user: &str, target: &TargetRuntime) -> Option<(Arc<Judge>, Arc<TargetRuntime>)> {
+    pub fn resume(
+        &self,
+        user: &str,
+        target: &TargetRuntime,
+        now: SystemTime,
+    ) -> Option<(Arc<Judge>, Arc<TargetRuntime>)> {
         let user: &User = self.config.users.get(user)?;
         let target = self.target(&target.target)?;
-        Some((self.judge(user.role, &target)?, target))
+        Some((self.judge(user.role, &target, now)?, target))
+    }
+
+    /// Which policies are in their peak hours, of those that have any.
+    fn peaks(&self, now: SystemTime) -> Vec<bool> {
+        let peaks = self.config.policies.values().filter_map(|policy| policy.peak.as_ref());
+        peaks.map(|peak| peak.hours.contains(now)).collect()
     }
 
     fn forget_judgements(&self, target: &str) {
         let judges = self.judges.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, judge) in judges.iter().filter(|((name, _), _)| name == target) {
+        for (_, judge) in judges.iter().filter(|((name, ..), _)| name == target) {
             judge.forget();
         }
     }
@@ -311,7 +369,9 @@ impl Runtime {
 impl TargetRuntime {
     fn new(target: Arc<Target>, limits: PoolLimits) -> Result<Self, TlsSetupError> {
         let endpoint = Arc::new(Endpoint::new(Arc::clone(&target))?);
+        let replicas = target.replicas.as_ref().map(|replicas| ReplicaSet::new(replicas, limits)).transpose()?;
         Ok(Self {
+            replicas,
             name: target.name(),
             metrics: TierMetrics::new(&target.database, target.tier),
             pool: Pool::new(endpoint, limits),
@@ -320,6 +380,7 @@ impl TargetRuntime {
             limits,
             kept: Arc::default(),
             catalog: empty_catalog(),
+            catalog_loads: CatalogLoads::default(),
             greetings: Mutex::new(LruCache::new(GREETINGS)),
             logged: Mutex::new(Some(String::new())),
         })
@@ -330,6 +391,8 @@ impl TargetRuntime {
     pub async fn greeting(
         &self,
         settings: &Settings,
+        reach: Reach,
+        patience: Duration,
     ) -> Result<Result<(Settings, Parameters), SettingsError>, CheckoutError> {
         let known = self
             .greetings
@@ -340,7 +403,7 @@ impl TargetRuntime {
         if let Some(known) = known {
             return Ok(Ok(known));
         }
-        let mut lease = self.pool.checkout().await?;
+        let mut lease = self.checkout(reach, patience).await?;
         let applied = lease.connection().apply(settings).await;
         if let Ok(parameters) = &applied {
             self.greetings.lock().unwrap_or_else(PoisonError::into_inner).put(settings.clone(), parameters.clone());
@@ -358,6 +421,20 @@ impl TargetRuntime {
         taken.ok().map(|_| Kept(Arc::clone(&self.kept)))
     }
 
+    /// A connection to such a server, waiting at most `patience` and the pool's `wait`. When no replica can be used, the
+    /// primary does their work.
+    ///
+    /// Cancel safety: dropping it leaves the queue and loses nothing.
+    pub async fn checkout(&self, reach: Reach, patience: Duration) -> Result<Lease, CheckoutError> {
+        if reach == Reach::Replica
+            && let Some(replicas) = &self.replicas
+            && let Some(lease) = replicas.checkout(patience).await?
+        {
+            return Ok(lease);
+        }
+        self.pool.checkout(patience).await
+    }
+
     /// What a client is told when no connection became free (SQLSTATE 53300).
     pub fn full(&self, max: u32, waited: Duration) -> Report {
         Report::error(
@@ -368,31 +445,25 @@ impl TargetRuntime {
         .hint("Try again; end transactions sooner, or have pool.max raised for this tier.")
     }
 
-    /// What a client is told when the server cannot be reached (SQLSTATE 08001); the cause goes into log and metrics.
+    /// What a client is told when the server cannot be reached (SQLSTATE 08001, or 57P03 while it starts); the cause goes into
+    /// log and metrics.
     pub fn unreachable(&self, error: &ConnectError) -> Report {
         self.metrics.upstream_error(error.kind());
         tracing::error!(target = %self.name, %error, "cannot connect upstream");
-        Report::error(sqlstate::CANNOT_CONNECT, format!("cannot connect to {}", self.name))
+        Report::error(error.sqlstate(), format!("cannot connect to {}", self.name))
             .detail(error.client_text())
             .hint("Try again; whoever runs pgbelay finds the cause in its log.")
     }
 
     async fn maintain(&self, server: &Server) {
         let mut outcome = self.pool.maintain().await;
-        if outcome.is_ok() && self.is_catalog_due() {
-            match ServerCatalog::load(&self.pool.endpoint).await {
-                Ok(catalog) => {
-                    if !self.catalog.load().same_functions(&catalog) {
-                        self.catalog.store(Arc::new(catalog));
-                        server.runtime().forget_judgements(&self.name);
-                    } else {
-                        self.catalog.store(Arc::new(catalog));
-                    }
-                    // The server's own parameters may have changed with its configuration.
-                    self.greetings.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                }
-                Err(error) => outcome = Err(error),
-            }
+        self.pool.check_health().await;
+        if let Some(replicas) = &self.replicas {
+            replicas.maintain().await;
+        }
+        let is_wanted = self.is_catalog_due() || self.catalog_loads.is_wanted();
+        if outcome.is_ok() && self.pool.trouble().is_none() && is_wanted {
+            outcome = self.refresh_catalog(server, self.catalog_loads.asked()).await.map_err(Arc::new);
         }
         if let Err(error) = &outcome {
             self.metrics.upstream_error(error.kind());
@@ -401,11 +472,74 @@ impl TargetRuntime {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if *logged != trouble {
             match &trouble {
-                None => tracing::info!(target = %self.name, "database reachable"),
+                None => tracing::info!(target = %self.name, hosts = self.hosts(), "database reachable"),
                 Some(error) => tracing::error!(target = %self.name, %error, "database not reachable"),
             }
             *logged = trouble;
         }
+    }
+
+    fn close_idle(&self) {
+        self.pool.close_idle();
+        if let Some(replicas) = &self.replicas {
+            replicas.pool.close_idle();
+        }
+    }
+
+    /// The hosts in words: `db1:5432 (primary), db2:5432 (standby)`.
+    fn hosts(&self) -> String {
+        let words = |pool: &Pool| {
+            let hosts: Vec<String> = pool.endpoint.hosts().iter().map(ToString::to_string).collect();
+            hosts.join(", ")
+        };
+        match &self.replicas {
+            None => words(&self.pool),
+            Some(replicas) => format!("{}; replicas: {}", words(&self.pool), words(&replicas.pool)),
+        }
+    }
+
+    /// Asks for the catalog as it is from now on; it is loaded within a second. The number tells when it has been.
+    pub fn ask_for_catalog(&self) -> u64 {
+        self.catalog_loads.ask()
+    }
+
+    /// Whether the catalog was loaded since this number was given.
+    pub fn has_catalog(&self, ticket: u64) -> bool {
+        self.catalog_loads.are_done(ticket)
+    }
+
+    /// Loads the catalog, unless it has been loaded before.
+    pub async fn ensure_catalog(&self, server: &Server) -> Result<(), ConnectError> {
+        if self.catalog.load().age().is_some() { Ok(()) } else { self.refresh_catalog(server, 0).await }
+    }
+
+    /// Loads the catalog at once, unless it was loaded since `ticket` was given. False when that failed, which is logged.
+    pub async fn load_catalog(&self, server: &Server, ticket: u64) -> bool {
+        let outcome = self.refresh_catalog(server, ticket).await;
+        if let Err(error) = &outcome {
+            self.metrics.upstream_error(error.kind());
+            tracing::warn!(target = %self.name, %error, "the catalog of functions could not be loaded");
+        }
+        outcome.is_ok()
+    }
+
+    async fn refresh_catalog(&self, server: &Server, ticket: u64) -> Result<(), ConnectError> {
+        // Whoever waits here finds that the load before him has answered him, too.
+        let _loading = self.catalog_loads.loading.lock().await;
+        if !self.is_catalog_due() && self.catalog_loads.are_done(ticket) {
+            return Ok(());
+        }
+        let answered = self.catalog_loads.asked();
+        let catalog = ServerCatalog::load(&self.pool.endpoint).await?;
+        let is_news = !self.catalog.load().knows_the_same(&catalog);
+        self.catalog.store(Arc::new(catalog));
+        if is_news {
+            server.runtime().forget_judgements(&self.name);
+        }
+        self.catalog_loads.done(answered);
+        // The server's own parameters may have changed with its configuration.
+        self.greetings.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
     }
 
     fn is_catalog_due(&self) -> bool {
@@ -413,14 +547,22 @@ impl TargetRuntime {
     }
 
     fn show_pool(&self) {
-        let now = self.pool.usage();
-        self.metrics.pool(PoolGauges {
-            max: self.limits.max,
-            open: now.open,
-            idle: now.idle,
-            in_use: now.open.saturating_sub(now.idle),
-            waiting: now.waiting,
-        });
+        let mut all = PoolGauges::default();
+        for pool in [Some(&self.pool), self.replicas.as_deref().map(|replicas| &replicas.pool)].into_iter().flatten() {
+            let now = pool.usage();
+            all.max += self.limits.max;
+            all.open += now.open;
+            all.idle += now.idle;
+            all.in_use += now.open.saturating_sub(now.idle);
+            all.waiting += now.waiting;
+            for host in pool.endpoint.hosts() {
+                self.metrics.host(&host.host, host.role.map(ServerRole::as_str), host.open);
+            }
+        }
+        self.metrics.pool(all);
+        for (host, lag) in self.replicas.iter().flat_map(|replicas| replicas.lags()) {
+            self.metrics.replica_lag(&host, lag);
+        }
     }
 }
 
@@ -447,7 +589,11 @@ impl Readiness for ServerReadiness {
         for target in server.runtime().targets.values() {
             let is_reachable = target.pool.trouble().is_none();
             let detail = if is_reachable { "reachable" } else { "not reachable" };
-            checks.push(check(format!("database {}", target.name), is_reachable, detail.to_owned()));
+            checks.push(check(
+                format!("database {}", target.name),
+                is_reachable,
+                format!("{detail}: {}", target.hosts()),
+            ));
         }
         checks
     }

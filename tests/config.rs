@@ -20,6 +20,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::SystemTime;
 
 use proptest::prelude::*;
 
@@ -142,7 +143,7 @@ fn the_contracts_example_means_what_it_says() {
     assert_eq!((int.tier, int.password.as_ref().unwrap().expose()), (Tier::Int, "s3cret"));
     let prod = config.target("app_prod").unwrap();
     assert_eq!(prod, config.target("app:prod").unwrap());
-    assert_eq!((prod.host.as_str(), prod.port, prod.sslmode), ("db", 5432, SslMode::VerifyFull));
+    assert_eq!((prod.hosts[0].to_string().as_str(), prod.sslmode), ("db:5432", SslMode::VerifyFull));
     assert_eq!(prod.password.as_ref().unwrap().expose(), "sesame");
 
     let engineer = config.policy(Role::Engineer, Tier::Prod).unwrap();
@@ -170,11 +171,15 @@ fn every_policy_key_can_be_set_for_a_role() {
         "confirm",
         "warn",
         "confirm",
+        "confirm",
         "deny",
         "warn",
         "7",
         "8",
         "9MiB",
+        "20000",
+        "21",
+        "confirm",
         "true",
         "10s",
         "11ms",
@@ -187,6 +192,41 @@ fn every_policy_key_can_be_set_for_a_role() {
     assert_eq!(values, expected);
     let pool = config::pool_values(&config.pools[&Tier::Prod]).map(|(_, value)| value);
     assert_eq!(pool, ["1", "2", "3s", "4s", "5h"]);
+}
+
+#[test]
+fn peak_hours_tighten_and_nothing_else() {
+    let files = Files::make();
+    let config = load_case(&files, "peak-hours.toml");
+    let at = |time: &str| -> SystemTime { time.parse::<jiff::Timestamp>().unwrap().into() };
+    // 2026-01-05 is a Monday; Berlin is an hour ahead of UTC.
+    let policy = |role, tier, time: &str| config.policy(role, tier).unwrap().at(at(time));
+    let changed = |role: Role, tier: Tier, time: &str| -> Vec<String> {
+        let (ordinary, now) = (config.policy(role, tier).unwrap(), policy(role, tier, time));
+        assert_eq!(now.is_of_peak_hours(), now != ordinary);
+        let (ordinary, now) = (config::policy_values(&ordinary), config::policy_values(&now));
+        now.into_iter()
+            .zip(ordinary)
+            .filter(|(n, o)| n != o)
+            .map(|((key, value), _)| format!("{key} {value}"))
+            .collect()
+    };
+    let peak = "2026-01-05T07:00:00Z";
+    assert_eq!(
+        changed(Role::Engineer, Tier::Prod, peak),
+        ["access read-only", "max_rows_written 50", "max_estimated_cost 10000", "statement_timeout 10s"]
+    );
+    for outside in ["2026-01-05T06:59:59Z", "2026-01-05T17:00:00Z", "2026-01-04T01:00:00Z"] {
+        assert_eq!(changed(Role::Engineer, Tier::Prod, outside), Vec::<String>::new(), "{outside}");
+    }
+    assert!(policy(Role::Engineer, Tier::Prod, "2026-01-04T00:59:59Z").is_of_peak_hours(), "Saturday night");
+    assert_eq!(changed(Role::Agent, Tier::Prod, peak), ["max_rows_written 50", "statement_timeout 10s"]);
+    assert_eq!(changed(Role::Service, Tier::Prod, peak), Vec::<String>::new(), "its own hours");
+    assert_eq!(
+        changed(Role::Service, Tier::Prod, "2026-01-04T12:30:00Z"),
+        ["max_rows_written 50", "join_without_condition warn", "statement_timeout 10s"]
+    );
+    assert_eq!(changed(Role::Migrator, Tier::Stg, peak.replace("07", "08").as_str()), ["ddl confirm"]);
 }
 
 #[test]
@@ -207,6 +247,7 @@ fn a_tiers_override_reaches_the_roles_it_is_meant_for() {
         ("unbounded_write", "confirm", &all),
         ("truncate_drop", "confirm", &all),
         ("ddl", "confirm", &["admin", "agent", "auditor", "engineer", "service"]),
+        ("unsafe_ddl", "confirm", &all),
         ("dangerous", "confirm", &all),
         ("opaque_write", "confirm", &["admin", "agent", "auditor", "engineer", "migrator"]),
         ("code_block", "confirm", &all),
@@ -215,7 +256,7 @@ fn a_tiers_override_reaches_the_roles_it_is_meant_for() {
         ("max_bytes_returned", "3MiB", &["admin", "agent", "auditor", "engineer"]),
         ("session_limit", "7m", &people),
         ("statement_timeout", "4s", &all),
-        ("lock_timeout", "none", &all),
+        ("lock_timeout", "5m", &all),
         ("idle_in_transaction_timeout", "6s", &all),
         ("audit", "changes", &all),
         ("audit_parameters", "true", &all),
@@ -299,6 +340,12 @@ fn documented_keys() -> Vec<String> {
                 "`[users.NAME]`" => vec!["users.NAME"],
                 heading if heading.starts_with("`[tiers.TIER]`") => vec!["tiers.TIER", "roles.ROLE.TIER"],
                 heading if heading.starts_with("`pool = { … }`") => vec!["tiers.TIER.pool"],
+                heading if heading.starts_with("`rules.RULE`") => {
+                    vec!["tiers.TIER.rules.RULE", "roles.ROLE.TIER.rules.RULE"]
+                }
+                heading if heading.starts_with("`peak_hours = { … }`") => {
+                    vec!["tiers.TIER.peak_hours", "roles.ROLE.TIER.peak_hours"]
+                }
                 _ => vec![],
             };
         }
@@ -313,12 +360,28 @@ fn documented_keys() -> Vec<String> {
 #[test]
 fn the_reference_names_every_key_and_no_other() {
     let documented = documented_keys();
-    let tables = ["listen", "admin", "audit", "databases", "users", "tiers", "roles", "listen.tls", "tiers.TIER.pool"];
+    let tables = [
+        "listen",
+        "admin",
+        "audit",
+        "databases",
+        "users",
+        "tiers",
+        "roles",
+        "listen.tls",
+        "tiers.TIER.pool",
+        "tiers.TIER.peak_hours",
+        "roles.ROLE.TIER.peak_hours",
+    ];
     let placeholders =
         ["databases.NAME", "databases.NAME.TIER", "users.NAME", "tiers.TIER", "roles.ROLE", "roles.ROLE.TIER"];
+    let rules =
+        ["tiers.TIER", "roles.ROLE.TIER"].map(|table| [format!("{table}.rules"), format!("{table}.rules.RULE")]);
     let known = config::known_keys();
     for key in &known {
-        let is_table = tables.contains(&key.as_str()) || placeholders.contains(&key.as_str());
+        let is_table = tables.contains(&key.as_str())
+            || placeholders.contains(&key.as_str())
+            || rules.as_flattened().contains(key);
         assert!(is_table || documented.contains(key), "{key} is not in docs/configuration.md");
     }
     let roles = Role::ALL.map(|role| format!("users.NAME.{role}"));
@@ -333,7 +396,10 @@ fn the_reference_has_the_defaults_of_every_tier() {
     let text = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let row = |key: &str| {
         let start = format!("| `{key}` |");
-        let line = text.lines().rfind(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{key}"));
+        let line = text
+            .lines()
+            .rfind(|line| line.starts_with(&start) && line.split('|').count() == 8)
+            .unwrap_or_else(|| panic!("{key}"));
         line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>()
     };
     // The reference writes whole minutes as seconds where people do.
@@ -362,6 +428,29 @@ fn check_prints_all_errors_and_exits_1() {
     assert!(output.stdout.is_empty());
     assert_eq!(pgbelay(&["check", "--config", "no-such-file"], b"").status.code(), Some(1));
     assert_eq!(pgbelay(&["check", "--no-such-option"], b"").status.code(), Some(2));
+}
+
+#[test]
+fn check_lists_the_rules_that_are_set_on_their_own() {
+    let text = fs::read_to_string(root().join("tests/cases/config/ok/rules.toml")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    fs::write(&path, text).unwrap();
+    let output = pgbelay(&["check", "--config", path.to_str().unwrap()], b"");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<Vec<&str>> = shown
+        .split_once("Rules on prod that are set on their own\n")
+        .unwrap_or_else(|| panic!("{shown}"))
+        .1
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[0], ["rule", "admin", "agent", "auditor", "engineer", "migrator", "service"]);
+    // Where READ ONLY on the server does not stop it, a read-only session is held to the rule.
+    assert_eq!(rows[1], ["dangerous-function", "enforce", "enforce", "enforce", "enforce", "report", "report"]);
+    assert_eq!(rows[2], ["row-limit", "report", "report", "report", "report", "report", "report"]);
+    assert_eq!(rows[3], ["unbounded-write", "report", "report", "report", "enforce", "report", "report"]);
+    assert!(!shown.contains("Rules on stg"), "{shown}");
 }
 
 #[test]

@@ -5,11 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Tests may fail loudly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pgbelay::config::{Policy, default_policy};
-use pgbelay::policy::{Clamp, SessionView, StaticCatalog, Verdict, clamp, decide};
+use pgbelay::policy::{Clamp, SessionTables, SessionView, StaticCatalog, Verdict, clamp, decide};
 use pgbelay::sql::{Effect, SettingValue, classify};
 
 const ATTACKS: &str = include_str!("corpus/attacks.jsonl");
@@ -71,6 +71,8 @@ fn judge(step: &str, policy: &Policy) -> Verdict {
         database: "app",
         reason: Some("INC-42"),
         catalog: &StaticCatalog,
+        tables: SessionTables::NONE,
+        made: &BTreeSet::new(),
         confirmation: pgbelay::policy::Confirmation::NotGiven,
     };
     decide(&Arc::new(classify(step)), policy, &view)

@@ -6,13 +6,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Tests may fail loudly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pgbelay::config::default_policy;
-use pgbelay::policy::{Denial, Permit, SessionView, StaticCatalog, Verdict, decide};
+use pgbelay::policy::{Denial, Permit, SessionTables, SessionView, StaticCatalog, Verdict, decide};
 use pgbelay::sql::classify;
 
 #[test]
@@ -59,6 +59,8 @@ fn judge(text: &str) -> (Keys, Verdict) {
         database: "app",
         reason,
         catalog: &StaticCatalog,
+        tables: SessionTables::NONE,
+        made: &BTreeSet::new(),
         confirmation: pgbelay::policy::Confirmation::NotGiven,
     };
     (keys, decide(&Arc::new(classify(&sql)), &policy, &view))
@@ -68,7 +70,7 @@ fn check_denied(keys: &Keys, verdict: &Verdict) -> Result<(), String> {
     let wants_confirm = keys.get("verdict").is_some_and(|verdict| verdict == "confirm");
     let denial: &Denial = match verdict {
         Verdict::Deny(denial) if !wants_confirm => denial,
-        Verdict::Confirm(denial) if wants_confirm => denial,
+        Verdict::Confirm(pending) if wants_confirm => &pending.denial,
         Verdict::Deny(_) | Verdict::Confirm(_) | Verdict::Allow(_) => return Err("another verdict".to_owned()),
     };
     let found = [

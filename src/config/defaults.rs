@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::policy::{Access, Action, AuditScope, OnAuditFailure, Policy, PoolLimits, ReasonRule, Role, Tier};
+use super::rules::RuleSettings;
 
 const fn seconds(n: u64) -> Option<Duration> {
     Some(Duration::from_secs(n))
@@ -32,6 +33,8 @@ pub fn default_policy(role: Role, tier: Tier) -> Policy {
     }
     if !role.has_limited_reads() {
         policy.max_rows_returned = None;
+        // Their statements are planned once, by the server alone, unless the configuration wants it otherwise.
+        policy.join_without_condition = Action::Allow;
     }
     policy.access = match (role, tier) {
         (Role::Auditor, _) | (Role::Agent, Tier::Stg | Tier::Prod) => Access::ReadOnly,
@@ -67,12 +70,16 @@ fn column(role: Role, tier: Tier) -> Policy {
             unbounded_write: Warn,
             truncate_drop: Allow,
             ddl: Allow,
+            unsafe_ddl: Allow,
             dangerous: Allow,
             opaque_write: Allow,
             code_block: Allow,
             max_rows_written: None,
             max_rows_returned: None,
             max_bytes_returned: None,
+            max_estimated_cost: None,
+            max_estimated_rows: None,
+            join_without_condition: Allow,
             reason: ReasonRule::Optional,
             statement_timeout: seconds(30),
             lock_timeout: seconds(10),
@@ -81,6 +88,8 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit: AuditScope::All,
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Allow,
+            rules: RuleSettings::default(),
+            peak: None,
         },
         Tier::Stg => Policy {
             tier,
@@ -89,12 +98,16 @@ fn column(role: Role, tier: Tier) -> Policy {
             unbounded_write: Deny,
             truncate_drop: Confirm,
             ddl: Allow,
+            unsafe_ddl: Warn,
             dangerous: Deny,
             opaque_write: Confirm,
             code_block: Confirm,
             max_rows_written: Some(10_000),
             max_rows_returned: Some(100_000),
             max_bytes_returned: None,
+            max_estimated_cost: None,
+            max_estimated_rows: None,
+            join_without_condition: Warn,
             reason: ReasonRule::Optional,
             statement_timeout: seconds(60),
             // A waiting ACCESS EXCLUSIVE lock holds up everyone behind it; stg and prod agree, so that a migration
@@ -105,6 +118,8 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit: AuditScope::All,
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Deny,
+            rules: RuleSettings::default(),
+            peak: None,
         },
         Tier::Prod => Policy {
             tier,
@@ -113,12 +128,16 @@ fn column(role: Role, tier: Tier) -> Policy {
             unbounded_write: Deny,
             truncate_drop: Deny,
             ddl: Deny,
+            unsafe_ddl: Deny,
             dangerous: Deny,
             opaque_write: Deny,
             code_block: Deny,
             max_rows_written: Some(1_000),
             max_rows_returned: Some(10_000),
             max_bytes_returned: None,
+            max_estimated_cost: None,
+            max_estimated_rows: None,
+            join_without_condition: Deny,
             reason: ReasonRule::Required,
             statement_timeout: seconds(120),
             lock_timeout: seconds(5),
@@ -127,6 +146,8 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit: AuditScope::All,
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Deny,
+            rules: RuleSettings::default(),
+            peak: None,
         },
     }
 }
@@ -150,6 +171,7 @@ mod tests {
             ("truncate_drop", all, ["allow", "confirm", "deny"]),
             ("ddl", &[Admin, Agent, Auditor, Engineer, Service], ["allow", "allow", "deny"]),
             ("ddl", &[Migrator], ["allow", "allow", "allow"]),
+            ("unsafe_ddl", all, ["allow", "warn", "deny"]),
             ("dangerous", all, ["allow", "deny", "deny"]),
             ("opaque_write", &[Service], ["allow", "allow", "allow"]),
             ("opaque_write", &[Admin, Agent, Auditor, Engineer, Migrator], ["allow", "confirm", "deny"]),
@@ -158,6 +180,10 @@ mod tests {
             ("max_rows_returned", &[Admin, Agent, Auditor, Engineer], ["none", "100000", "10000"]),
             ("max_rows_returned", &[Migrator, Service], ["none", "none", "none"]),
             ("max_bytes_returned", all, ["none", "none", "none"]),
+            ("max_estimated_cost", all, ["none", "none", "none"]),
+            ("max_estimated_rows", all, ["none", "none", "none"]),
+            ("join_without_condition", &[Admin, Agent, Auditor, Engineer], ["allow", "warn", "deny"]),
+            ("join_without_condition", &[Migrator, Service], ["allow", "allow", "allow"]),
             ("reason", &[Admin, Auditor, Engineer], ["false", "false", "true"]),
             ("reason", &[Agent, Migrator, Service], ["false", "false", "false"]),
             ("access", &[Admin, Engineer], ["read-write", "read-write", "read-only"]),

@@ -1,5 +1,6 @@
 //! Classify and decide, remembered by text: what a session asks of each statement.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,19 +9,22 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use super::LocalAction;
+use super::{LocalAction, PlanQuery};
 use crate::audit::StatementRecord;
 use crate::config::{AuditScope, Policy};
-use crate::policy::{Confirmation, Denial, Permit, SessionView, Verdict, decide};
+use crate::policy::{Confirmation, Denial, Pending, Permit, SessionTables, SessionView, Verdict, decide, wants_plan};
 use crate::sql::functions::{Category, category, is_built_in};
-use crate::sql::{Class, Effect, Facts, Kind, Script, classify};
-use crate::upstream::{Settings, SharedCatalog};
+use crate::sql::{Class, Effect, Facts, Kind, Made, Script, SettingValue, classify, planned};
+use crate::upstream::{ServerCatalog, Settings, SharedCatalog};
 
 /// Texts longer than this are judged each time: they are rarely sent twice.
 const CACHED_TEXT: usize = 16 * 1024;
 
 /// Judgements remembered for one role on one database tier.
 const CACHED_JUDGEMENTS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// Judgements remembered for a session that has made functions or operators of its own.
+const SESSION_JUDGEMENTS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 /// Judges the statements of one role on one database tier.
 #[derive(Debug)]
@@ -32,9 +36,16 @@ pub struct Judge {
     database: String,
     catalog: Arc<SharedCatalog>,
     cache: Mutex<LruCache<u64, Arc<Judged>>>,
-    /// Somebody has asked for currval or lastval between transactions.
-    keeps_sequences: AtomicBool,
-    generation: AtomicU64,
+    /// Somebody has asked for currval or lastval between transactions. Shared as the generation is.
+    keeps_sequences: Arc<AtomicBool>,
+    /// Shared by all judges that were made of one.
+    generation: Arc<AtomicU64>,
+    /// What the session has made that the catalog does not know yet; empty for a judge that sessions share.
+    made: BTreeSet<Made>,
+    /// The judge that sessions share, of one that was made for a session.
+    shared: Option<Arc<Judge>>,
+    /// Tells judges apart that share a generation.
+    number: u64,
 }
 
 /// A text and all that was found and decided of it.
@@ -48,12 +59,16 @@ pub struct Judged {
     pub route: Route,
     /// How each of its statements runs, in order.
     pub steps: Vec<Step>,
+    /// The plan that tells how many rows a statement touches that has to be confirmed.
+    pub plan_to_confirm: Option<PlanQuery>,
     /// Its part of an audit record, made when first asked for: an application's reads need none.
     record: OnceLock<Arc<StatementRecord>>,
     /// The worst class of its statements, for metrics.
     pub class: Class,
     /// Whether the policy wants it recorded when it runs.
     pub is_recorded: bool,
+    /// It cannot be done on a read replica, or would not be what it is meant to be there.
+    pub needs_primary: bool,
     /// Allowed by a confirmation, and so once.
     pub is_confirmed: bool,
     /// It asks, or makes something that will ask, for currval or lastval.
@@ -61,7 +76,10 @@ pub struct Judged {
     /// It may call nextval or setval, in a default or trigger, too.
     pub moves_sequences: bool,
     reason_given: bool,
+    /// The session's tables, where they may have decided.
+    among: Option<SessionTables>,
     generation: u64,
+    judge: u64,
 }
 
 /// The way of a text.
@@ -70,7 +88,7 @@ pub enum Route {
     /// It is refused.
     Refuse(Denial),
     /// It must be confirmed first.
-    Confirm(Denial),
+    Confirm(Pending),
     /// It is sent as it is.
     Whole(Permit),
     /// Its statements are run one by one, as one implicit transaction: one of them is answered by the proxy, or must be
@@ -93,6 +111,8 @@ pub struct Step {
     pub is_transaction_control: bool,
     /// It may leave session state behind that its text does not show.
     pub leaves_state: bool,
+    /// Its plan is to be asked for and judged first.
+    pub plan: Option<PlanQuery>,
 }
 
 impl Judged {
@@ -112,7 +132,7 @@ impl Judged {
     /// The refusal, if it is one.
     pub fn denial(&self) -> Option<&Denial> {
         match &self.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => Some(denial),
+            Route::Refuse(denial) | Route::Confirm(Pending { denial, .. }) => Some(denial),
             Route::Whole(_) | Route::Stepwise(_) | Route::SingleStatement(_) => None,
         }
     }
@@ -145,9 +165,43 @@ impl Judge {
             database,
             catalog,
             cache: Mutex::new(LruCache::new(CACHED_JUDGEMENTS)),
-            keeps_sequences: AtomicBool::new(false),
-            generation: AtomicU64::new(next_generation()),
+            keeps_sequences: Arc::default(),
+            generation: Arc::new(AtomicU64::new(next_number())),
+            made: BTreeSet::new(),
+            shared: None,
+            number: next_number(),
         }
+    }
+
+    /// The judge of a session that has made this. What it judges is remembered for that session alone.
+    #[must_use]
+    pub fn of_session(self: &Arc<Self>, made: BTreeSet<Made>) -> Arc<Self> {
+        let shared = self.shared.as_ref().unwrap_or(self);
+        if made.is_empty() {
+            return Arc::clone(shared);
+        }
+        Arc::new(Self {
+            policy: Arc::clone(&self.policy),
+            forced: self.forced.clone(),
+            database: self.database.clone(),
+            catalog: Arc::clone(&self.catalog),
+            cache: Mutex::new(LruCache::new(SESSION_JUDGEMENTS)),
+            keeps_sequences: Arc::clone(&self.keeps_sequences),
+            generation: Arc::clone(&self.generation),
+            made,
+            shared: Some(Arc::clone(shared)),
+            number: next_number(),
+        })
+    }
+
+    /// Whether it is that judge, or a session's own that was made of it.
+    pub fn is_made_of(self: &Arc<Self>, shared: &Arc<Self>) -> bool {
+        Arc::ptr_eq(self.shared.as_ref().unwrap_or(self), shared)
+    }
+
+    /// The custom settings that functions of the database may have changed.
+    pub fn custom_settings(&self) -> Vec<String> {
+        self.catalog.load().custom_settings().map(str::to_owned).collect()
     }
 
     /// Somebody of this role asks for currval or lastval between transactions: its sessions keep their connections from now on
@@ -163,45 +217,64 @@ impl Judge {
 
     /// The server's catalog has changed: everything is judged again.
     pub fn forget(&self) {
-        self.generation.store(next_generation(), Ordering::Release);
+        self.generation.store(next_number(), Ordering::Release);
         self.lock().clear();
     }
 
-    /// Whether a judgement still holds for a session that has given a reason or not.
-    pub fn still_holds(&self, judged: &Judged, reason: Option<&str>) -> bool {
-        judged.generation == self.generation.load(Ordering::Acquire) && judged.reason_given == reason.is_some()
+    /// Whether a judgement still holds for a session that has given a reason or not and knows these of its tables.
+    pub fn still_holds(&self, judged: &Judged, reason: Option<&str>, tables: &SessionTables) -> bool {
+        judged.generation == self.generation.load(Ordering::Acquire)
+            && judged.judge == self.number
+            && judged.reason_given == reason.is_some()
+            && judged.among.as_ref().is_none_or(|among| among == tables)
     }
 
-    /// Judges a text, or remembers.
-    pub fn judge(&self, text: &str, reason: Option<&str>) -> Arc<Judged> {
+    /// Judges a text, or remembers. Judgements in which the session's own tables may have decided are not remembered.
+    pub fn judge(&self, text: &str, reason: Option<&str>, tables: &SessionTables) -> Arc<Judged> {
+        let judged = self.judge_in_any_session(text, reason);
+        if tables.is_empty() || judged.script.statements.iter().all(|facts| facts.schema_changes.is_empty()) {
+            return judged;
+        }
+        Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven, Some(tables)))
+    }
+
+    fn judge_in_any_session(&self, text: &str, reason: Option<&str>) -> Arc<Judged> {
         if text.len() > CACHED_TEXT {
-            return Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven));
+            return Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven, None));
         }
         let mut hasher = DefaultHasher::new();
         (text, reason.is_some()).hash(&mut hasher);
         let key = hasher.finish();
         if let Some(judged) = self.lock().get(&key)
             && *judged.text == *text
-            && self.still_holds(judged, reason)
+            && self.still_holds(judged, reason, SessionTables::NONE)
         {
             return Arc::clone(judged);
         }
-        let judged = Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven));
+        let judged = Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven, None));
         self.lock().put(key, Arc::clone(&judged));
         judged
     }
 
     /// Judges a text that the user has confirmed; not remembered, since a confirmation holds once.
-    pub fn judge_confirmed(&self, text: &str, reason: Option<&str>) -> Arc<Judged> {
-        Arc::new(self.judge_anew(text, reason, Confirmation::Given))
+    pub fn judge_confirmed(&self, text: &str, reason: Option<&str>, tables: &SessionTables) -> Arc<Judged> {
+        Arc::new(self.judge_anew(text, reason, Confirmation::Given, Some(tables)))
     }
 
-    fn judge_anew(&self, text: &str, reason: Option<&str>, confirmation: Confirmation) -> Judged {
+    fn judge_anew(
+        &self,
+        text: &str,
+        reason: Option<&str>,
+        confirmation: Confirmation,
+        among: Option<&SessionTables>,
+    ) -> Judged {
         // Read first: a change while judging then makes the judgement stale, not wrongly fresh.
         let generation = self.generation.load(Ordering::Acquire);
         let script = Arc::new(classify(text));
         let catalog = self.catalog.load();
-        let view = SessionView { database: &self.database, reason, catalog: &**catalog, confirmation };
+        let tables = among.unwrap_or(SessionTables::NONE);
+        let made = &self.made;
+        let view = SessionView { database: &self.database, reason, catalog: &**catalog, made, tables, confirmation };
         let verdict = decide(&script, &self.policy, &view);
         let steps: Vec<Step> = match &verdict {
             Verdict::Allow(permit) => script
@@ -212,40 +285,61 @@ impl Judge {
                     max_rows_written: permit.guards.max_rows_written.filter(|_| changes_rows(facts)),
                     is_uncounted: permit.guards.max_rows_written.is_some()
                         && changes_rows(facts)
-                        && (matches!(facts.kind, Kind::Select | Kind::Execute) || facts.writes.len() > 1),
+                        && (matches!(facts.kind, Kind::Select | Kind::Execute)
+                            || facts.writes.len() > 1
+                            || self.has_untold_rows(facts, &catalog)),
                     is_transaction_control: facts.effects.iter().any(ends_or_begins)
                         || matches!(facts.kind, Kind::Call | Kind::Do),
                     leaves_state: permit.guards.opaque
                         && (matches!(facts.kind, Kind::Do | Kind::Call | Kind::Execute)
-                            || facts
-                                .functions
-                                .iter()
-                                .any(|call| catalog.leaves_state(call.name.schema.as_deref(), &call.name.name))),
+                            || !self.made.is_empty()
+                            || catalog.leaves_state(facts)),
+                    plan: planned(text, facts).filter(|_| wants_plan(facts, &self.policy)).map(PlanQuery::new),
                 })
                 .collect(),
             Verdict::Confirm(_) | Verdict::Deny(_) => vec![],
         };
+        let is_reported = matches!(&verdict, Verdict::Allow(permit) if !permit.would_deny.is_empty());
+        let needs_confirmation = matches!(verdict, Verdict::Confirm(_));
         let class = script.statements.iter().map(|f| f.class).max_by_key(severity).unwrap_or(Class::Misc);
         Judged {
             text: text.into(),
             route: route(verdict, &steps, &script, self.policy.max_bytes_returned.is_some()),
             is_recorded: match self.policy.audit {
                 AuditScope::All => true,
-                AuditScope::Changes => script
-                    .statements
-                    .iter()
-                    .any(|f| !f.writes.is_empty() || !matches!(f.class, Class::Read | Class::Misc | Class::MiscSet)),
+                AuditScope::Changes => {
+                    is_reported
+                        || script.statements.iter().any(|f| {
+                            !f.writes.is_empty() || !matches!(f.class, Class::Read | Class::Misc | Class::MiscSet)
+                        })
+                }
             },
             reads_sequences: reads_sequences(text),
             moves_sequences: script.statements.iter().any(moves_sequences),
+            needs_primary: script.statements.iter().any(needs_primary),
+            plan_to_confirm: match script.statements.as_slice() {
+                [facts] if needs_confirmation => planned(text, facts).map(PlanQuery::new),
+                // What follows others in its text cannot be planned before they have run.
+                _ => None,
+            },
             script,
             steps,
             record: OnceLock::new(),
             class,
             reason_given: reason.is_some(),
+            among: among.cloned(),
             is_confirmed: confirmation == Confirmation::Given,
             generation,
+            judge: self.number,
         }
+    }
+
+    /// Whether rules rewrite a write, or this session has given its table triggers: its command tag does not tell all it changes.
+    fn has_untold_rows(&self, facts: &Facts, catalog: &ServerCatalog) -> bool {
+        matches!(facts.kind, Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge)
+            && facts.writes.iter().any(|write| {
+                catalog.has_rules(&write.table) || self.made.contains(&Made::OnTable(write.table.name.as_str().into()))
+            })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<u64, Arc<Judged>>> {
@@ -254,7 +348,7 @@ impl Judge {
 }
 
 /// Tells judgements of different times and of different judges apart: no two have the same.
-fn next_generation() -> u64 {
+fn next_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
@@ -262,7 +356,7 @@ fn next_generation() -> u64 {
 fn route(verdict: Verdict, steps: &[Step], script: &Script, limits_bytes: bool) -> Route {
     let permit = match verdict {
         Verdict::Allow(permit) => permit,
-        Verdict::Confirm(denial) => return Route::Confirm(denial),
+        Verdict::Confirm(pending) => return Route::Confirm(pending),
         Verdict::Deny(denial) => return Route::Refuse(denial),
     };
     if permit.guards.single_statement {
@@ -270,15 +364,48 @@ fn route(verdict: Verdict, steps: &[Step], script: &Script, limits_bytes: bool) 
     }
     let limits_reads = limits_bytes || permit.guards.max_rows_returned.is_some();
     let is_one = steps.len() == 1;
-    let resets = |facts: &Facts| facts.effects.iter().any(|e| matches!(e, Effect::ResetAll | Effect::DiscardAll));
+    let resets = |facts: &Facts| facts.effects.iter().any(is_reset);
     let is_change = |facts: &Facts| facts.class != Class::Read;
-    let stepwise = steps.iter().any(|s| s.max_rows_written.is_some())
+    let stepwise = steps.iter().any(|s| s.max_rows_written.is_some() || s.plan.is_some())
         || (!is_one && steps.iter().any(|s| s.local.is_some()))
-        // A reset takes away what the policy forces, so it is set again before the next statement.
+        // A reset takes away what the policy forces and what the client asked for when it connected, so that is set again before
+        // the next statement.
         || (!is_one && script.statements.iter().any(resets))
         // A read that runs over its limit ends the text: what follows it must not have run.
         || (!is_one && limits_reads && script.statements.iter().any(is_change));
     if stepwise { Route::Stepwise(permit) } else { Route::Whole(permit) }
+}
+
+/// LISTEN is not possible on a standby, a lock there excludes nobody elsewhere, and what acts on the server means the primary.
+fn needs_primary(facts: &Facts) -> bool {
+    let is_bound = |effect: &Effect| {
+        matches!(
+            effect,
+            Effect::Listen
+                | Effect::Unlisten(_)
+                | Effect::AdvisoryLock
+                | Effect::AdvisoryUnlock
+                | Effect::AdvisoryUnlockAll
+        )
+    };
+    let reaches_beyond = |category| match category {
+        Category::ProcessControl
+        | Category::Files
+        | Category::OtherConnection
+        | Category::Replication
+        | Category::RunsSql
+        | Category::LargeObject
+        | Category::AdvisoryLock
+        | Category::Notification
+        | Category::Sequence => true,
+        Category::Settings | Category::Sleep | Category::TransactionId => false,
+    };
+    facts.effects.iter().any(is_bound)
+        || facts
+            .functions
+            .iter()
+            .filter_map(|call| category(call.name.schema.as_deref(), &call.name.name))
+            .any(reaches_beyond)
 }
 
 fn changes_rows(facts: &Facts) -> bool {
@@ -289,6 +416,13 @@ fn changes_rows(facts: &Facts) -> bool {
                 facts.kind,
                 Kind::Select | Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge | Kind::CopyFrom
             )
+}
+
+fn is_reset(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::ResetAll | Effect::DiscardAll | Effect::Reset(_) | Effect::Set { value: SettingValue::Default, .. }
+    )
 }
 
 /// Whether the functions are named anywhere in the text: what asks may be a default, a constraint or a function's body.

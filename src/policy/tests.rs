@@ -1,13 +1,14 @@
 //! `decide` and `clamp` over facts made by hand: what must hold whatever `classify` makes of a text.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Access, Action, Policy, Role, Tier, default_policy};
+use crate::config::{Access, Action, Mode, Policy, Role, RuleSetting, Tier, default_policy};
 use crate::sql::{
-    AccessMode, Boundedness, Call, Class, Effect, Facts, Hazard, Kind, Lock, Name, Scope, Script, SettingValue, Verb,
-    Write,
+    AccessMode, Boundedness, Call, Class, Effect, Facts, Hazard, Kind, Lock, Made, Mention, Name, Place, Scope, Script,
+    SettingValue, Verb, Write,
 };
 
 /// Everything that Postgres does not bring is opaque, but `stable_one`.
@@ -15,17 +16,40 @@ use crate::sql::{
 struct TestCatalog;
 
 impl Catalog for TestCatalog {
-    fn function(&self, _schema: Option<&str>, name: &str) -> FunctionNature {
+    fn function(&self, _schema: Option<&str>, name: &str, arity: usize) -> FunctionNature {
         match name {
             "touch" => FunctionNature::Opaque,
+            "lower" if arity == 2 => FunctionNature::Opaque,
             "stable_one" => FunctionNature::ReadOnly,
+            "library_call" => FunctionNature::Unheld,
+            "pg_of_tomorrow" => FunctionNature::Unjudged,
             _ => FunctionNature::BuiltIn,
         }
+    }
+
+    fn may_run(&self, mention: &Mention, is_only_planned: bool) -> bool {
+        match mention.place {
+            Place::Operator => *mention.name == *"###" && !is_only_planned,
+            Place::Attribute | Place::Call | Place::Field => *mention.name == *"touch" && !is_only_planned,
+            Place::Word => *mention.name == *"checked",
+        }
+    }
+
+    fn view_may_run(&self, name: &Name, is_refreshed: bool) -> bool {
+        if is_refreshed { name.name == "kept" } else { name.name == "seen" }
     }
 }
 
 fn view(reason: Option<&str>) -> SessionView<'_> {
-    SessionView { database: "app", reason, catalog: &TestCatalog, confirmation: Confirmation::NotGiven }
+    static NOTHING: BTreeSet<Made> = BTreeSet::new();
+    SessionView {
+        database: "app",
+        reason,
+        catalog: &TestCatalog,
+        made: &NOTHING,
+        tables: SessionTables::NONE,
+        confirmation: Confirmation::NotGiven,
+    }
 }
 
 fn name(text: &str) -> Name {
@@ -41,9 +65,13 @@ fn facts(kind: Kind, tag: &str) -> Facts {
         writes: Vec::new(),
         reads: Vec::new(),
         functions: Vec::new(),
+        mentions: Vec::new(),
+        is_only_planned: false,
+        makes: Vec::new(),
         effects: Vec::new(),
         locks: Vec::new(),
         hazards: Vec::new(),
+        schema_changes: Vec::new(),
         normalized: String::new(),
         fingerprint: String::new(),
         redacted: None,
@@ -60,7 +88,7 @@ fn select() -> Facts {
 }
 
 fn calling(function: &str) -> Facts {
-    let call = Call { name: name(function), arity: 0, literals: Vec::new() };
+    let call = Call { name: name(function), arity: 0, literals: Vec::new(), sql_is_read: false };
     Facts { functions: vec![call], ..select() }
 }
 
@@ -134,7 +162,9 @@ fn the_worst_statement_wins_and_is_named() {
 
     let policy = default_policy(Role::Engineer, Tier::Stg);
     let truncate = || write(Kind::Truncate, Verb::Truncate, Boundedness::NotApplicable);
-    let Verdict::Confirm(denial) = decided(&policy, vec![select(), truncate()]) else { panic!("not asked") };
+    let Verdict::Confirm(Pending { denial, .. }) = decided(&policy, vec![select(), truncate()]) else {
+        panic!("not asked")
+    };
     assert_eq!((denial.statement, denial.rule), (1, "truncate-drop"));
     assert!(denial.hint.contains("SET pgbelay.confirm = '{token}'"), "{}", denial.hint);
     let worse = decided(&policy, vec![truncate(), missing()]);
@@ -303,7 +333,7 @@ fn opaque_functions_follow_the_policy() {
     assert_eq!(denied_by(&service(), vec![calling("touch")]), None);
     assert!(matches!(
         decided(&default_policy(Role::Engineer, Tier::Stg), vec![calling("touch")]),
-        Verdict::Confirm(Denial { rule: "opaque-write", .. })
+        Verdict::Confirm(Pending { denial: Denial { rule: "opaque-write", .. }, .. })
     ));
     let migrator = default_policy(Role::Migrator, Tier::Prod);
     assert_eq!(denied_by(&migrator, vec![calling("stable_one")]), None);
@@ -420,6 +450,65 @@ fn limits_may_be_lowered_and_not_raised() {
     assert_eq!(default, Clamp::Clamped { value: "2min".to_owned(), notice: None });
 }
 
+/// What `facts` of one call, mention or view are refused by, for the migrator on prod and for a read-only engineer there.
+#[test]
+fn hidden_code_is_opaque_and_read_only_does_not_hold_all_of_it() {
+    let migrator = default_policy(Role::Migrator, Tier::Prod);
+    let read_only = engineer();
+    let calling = |function: &str, arity: usize| {
+        let call = Call { name: name(function), arity, literals: vec![None; arity], sql_is_read: false };
+        Facts { functions: vec![call], ..select() }
+    };
+    let mentioning = |place, text: &str| Facts { mentions: vec![Mention { place, name: text.into() }], ..select() };
+    let planned = |facts: Facts| Facts { is_only_planned: true, ..facts };
+    let reading = |view: &str| Facts { reads: vec![name(view)], ..select() };
+    let opaque = Some("opaque-write");
+    for (facts, on_migrator, on_reader) in [
+        (calling("lower", 1), None, None),
+        (calling("lower", 2), opaque, None),
+        (calling("library_call", 0), opaque, Some("read-only-tier")),
+        (calling("pg_of_tomorrow", 0), Some("dangerous-function"), Some("dangerous-function")),
+        (mentioning(Place::Operator, "###"), opaque, None),
+        (mentioning(Place::Operator, "+"), None, None),
+        (mentioning(Place::Field, "touch"), opaque, None),
+        (mentioning(Place::Word, "touch"), None, None),
+        (planned(mentioning(Place::Call, "touch")), None, None),
+        (planned(mentioning(Place::Word, "checked")), opaque, None),
+        (reading("seen"), opaque, None),
+        (reading("kept"), None, None),
+        (
+            Facts { reads: vec![name("kept")], ..facts(Kind::Ddl, "REFRESH MATERIALIZED VIEW") },
+            opaque,
+            Some("read-only-tier"),
+        ),
+    ] {
+        assert_eq!(denied_by(&migrator, vec![facts.clone()]), on_migrator, "{facts:?}");
+        assert_eq!(denied_by(&read_only, vec![facts.clone()]), on_reader, "{facts:?}");
+    }
+}
+
+/// What a session has made counts for the statements behind it, in the same text as well, but not for its own.
+#[test]
+fn what_was_just_made_is_opaque() {
+    let policy = default_policy(Role::Migrator, Tier::Prod);
+    let call = |function: &str| Call { name: name(function), arity: 1, literals: vec![None], sql_is_read: false };
+    let make = Facts {
+        makes: vec![Made::Code("upper".into()), Made::OnTable("projects".into())],
+        functions: vec![call("upper")],
+        ..facts(Kind::Ddl, "CREATE FUNCTION")
+    };
+    let calls = |function: &str| Facts { functions: vec![call(function)], ..facts(Kind::Select, "SELECT") };
+    assert_eq!(denied_by(&policy, vec![make.clone()]), None);
+    assert_eq!(denied_by(&policy, vec![calls("upper"), make.clone()]), None);
+    assert_eq!(denied_by(&policy, vec![make.clone(), calls("upper")]), Some("opaque-write"));
+    assert_eq!(denied_by(&policy, vec![make.clone(), calls("length")]), None);
+    assert_eq!(
+        denied_by(&policy, vec![make, select()]),
+        Some("opaque-write"),
+        "projects has a trigger of the session's"
+    );
+}
+
 #[test]
 fn rule_ids_are_unique_and_have_a_summary() {
     let mut ids: Vec<_> = RULES.iter().map(|rule| rule.id).collect();
@@ -429,4 +518,86 @@ fn rule_ids_are_unique_and_have_a_summary() {
     ids.dedup();
     assert_eq!(ids.len(), count);
     assert!(RULES.iter().all(|rule| !rule.summary.is_empty() && rule.sqlstate.len() == 5));
+}
+
+fn reporting(mut policy: Policy, rules: &[RuleId]) -> Policy {
+    for rule in rules {
+        policy.rules.set(rule, RuleSetting { mode: Some(Mode::Report), action: None });
+    }
+    policy
+}
+
+fn permit(policy: &Policy, statements: Vec<Facts>) -> Permit {
+    match decided(policy, statements) {
+        Verdict::Allow(permit) => permit,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_rule_in_report_mode_refuses_nothing_and_says_what_it_would_have() {
+    let all = || write(Kind::Delete, Verb::Delete, Boundedness::Missing);
+    let policy = reporting(service(), &["unbounded-write"]);
+    let permit = permit(&policy, vec![all(), all()]);
+    assert_eq!(permit.would_deny.len(), 2);
+    let entry = &permit.would_deny[0];
+    assert_eq!((entry.rule, entry.verdict), ("unbounded-write", "deny"));
+    assert_eq!(entry.detail, "there is no WHERE, so every row of email_drafts would be deleted");
+    // What holds for every write holds for this one, too.
+    assert_eq!(permit.guards.max_rows_written, Some(1_000));
+    assert!(permit.guards.intent && permit.notices.is_empty());
+    // Another rule is enforced as ever.
+    let truncate = write(Kind::Truncate, Verb::Truncate, Boundedness::NotApplicable);
+    assert_eq!(denied_by(&policy, vec![all(), truncate]), Some("truncate-drop"));
+}
+
+#[test]
+fn what_would_be_confirmed_is_reported_as_such() {
+    let policy = reporting(default_policy(Role::Engineer, Tier::Stg), &["truncate-drop"]);
+    let permit = permit(&policy, vec![facts(Kind::Drop, "DROP TABLE")]);
+    assert_eq!((permit.would_deny[0].rule, permit.would_deny[0].verdict), ("truncate-drop", "confirm"));
+    assert!(!permit.would_deny[0].hint.contains("{token}"));
+}
+
+#[test]
+fn a_reported_read_has_its_intent_on_disk_on_guarded_tiers_only() {
+    let lock = || Facts { effects: vec![Effect::AdvisoryLock], ..select() };
+    for (tier, intent) in [(Tier::Stg, true), (Tier::Int, false)] {
+        let mut policy = reporting(default_policy(Role::Engineer, tier), &["advisory-lock"]);
+        policy.dangerous = Action::Deny;
+        let permit = permit(&policy, vec![lock()]);
+        assert_eq!((permit.would_deny.len(), permit.guards.intent), (1, intent), "{tier}");
+    }
+}
+
+#[test]
+fn a_warning_in_report_mode_bothers_nobody() {
+    let policy = reporting(default_policy(Role::Service, Tier::Int), &["unbounded-write"]);
+    let permit = permit(&policy, vec![write(Kind::Delete, Verb::Delete, Boundedness::Missing)]);
+    assert!(permit.notices.is_empty() && permit.would_deny.is_empty());
+}
+
+#[test]
+fn rules_that_others_rest_on_are_enforced_whatever_is_said() {
+    let every: Vec<RuleId> = tunings().map(|(rule, _)| rule).collect();
+    for rule in RULES {
+        let enforced = |policy: &Policy| rule.mode(&reporting(policy.clone(), &every)) == Mode::Enforce;
+        match rule.tuning {
+            Tuning::Fixed(_) => assert!(enforced(&service()) && enforced(&engineer()), "{}", rule.id),
+            Tuning::KeyUnlessReadOnly(_) => assert!(!enforced(&service()) && enforced(&engineer()), "{}", rule.id),
+            Tuning::Key(_) | Tuning::Action(_) | Tuning::With(_) => assert!(!enforced(&engineer()), "{}", rule.id),
+        }
+    }
+    let escape = having(Effect::Begin(Some(AccessMode::ReadWrite)));
+    assert_eq!(denied_by(&reporting(engineer(), &every), vec![escape]), Some("read-only-escape"));
+    let program = Facts { hazards: vec![Hazard::ServerProgram], ..facts(Kind::CopyTo, "COPY") };
+    assert_eq!(denied_by(&reporting(engineer(), &every), vec![program]), Some("server-program"));
+}
+
+#[test]
+fn uncountable_writes_go_with_the_row_limit() {
+    let explained = || Facts { tag: "EXPLAIN".into(), ..write(Kind::Delete, Verb::Delete, Boundedness::Bounded) };
+    assert_eq!(denied_by(&service(), vec![explained()]), Some("uncountable-write"));
+    let permit = permit(&reporting(service(), &[ROW_LIMIT]), vec![explained()]);
+    assert_eq!(permit.would_deny[0].rule, "uncountable-write");
 }

@@ -1,8 +1,10 @@
 //! What was decided of a query text. Only [`super::decide`] makes a [`Permit`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::sql::Script;
+use super::SessionTables;
+use crate::sql::{Made, Mention, Name, Script};
 
 /// SQLSTATE codes that the proxy itself answers with (Postgres documentation, appendix A).
 pub mod sqlstate {
@@ -34,6 +36,8 @@ pub mod sqlstate {
     pub const CONNECTION_FAILURE: &str = "08006";
     /// sqlclient_unable_to_establish_sqlconnection: the upstream cannot be reached.
     pub const CANNOT_CONNECT: &str = "08001";
+    /// cannot_connect_now
+    pub const CANNOT_CONNECT_NOW: &str = "57P03";
     /// admin_shutdown.
     pub const ADMIN_SHUTDOWN: &str = "57P01";
     /// idle_in_transaction_session_timeout.
@@ -58,9 +62,18 @@ pub enum Verdict {
     /// It may run, as the permit says.
     Allow(Permit),
     /// It may run once it is confirmed.
-    Confirm(Denial),
+    Confirm(Pending),
     /// It may not.
     Deny(Denial),
+}
+
+/// A text that waits for its confirmation: it may be parsed, described and planned upstream, not run. Made by
+/// [`super::decide`] alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pending {
+    /// What the client is told when it would run it.
+    pub denial: Denial,
+    pub(super) _sealed: Sealed,
 }
 
 /// The right to send one query text upstream. Made by [`super::decide`] alone: nothing else can write its private field.
@@ -74,6 +87,8 @@ pub struct Permit {
     pub guards: Guards,
     /// Warnings to show the client with the answer.
     pub notices: Vec<Notice>,
+    /// What rules in report mode would have refused.
+    pub would_deny: Arc<[WouldDeny]>,
     pub(super) _sealed: Sealed,
 }
 
@@ -97,6 +112,8 @@ pub struct Guards {
     pub intent: bool,
     /// The text may leave session state that was not read off it (an opaque function): settings count as unknown afterwards.
     pub opaque: bool,
+    /// The plan of what can be planned in it is asked for and judged before it runs ([`super::judge_plan`]).
+    pub plan: bool,
 }
 
 impl Guards {
@@ -132,6 +149,21 @@ pub struct Denial {
     pub hint: String,
 }
 
+/// What a rule in report mode would have done: recorded, and not told to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WouldDeny {
+    /// The rule.
+    pub rule: RuleId,
+    /// `deny` or `confirm`.
+    pub verdict: &'static str,
+    /// Primary message of the refusal.
+    pub message: String,
+    /// Its DETAIL without `rule <id>: `.
+    pub detail: String,
+    /// Its HINT.
+    pub hint: String,
+}
+
 /// A warning that does not stop the statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -154,6 +186,10 @@ pub struct SessionView<'a> {
     pub reason: Option<&'a str>,
     /// What the server's catalog says of functions.
     pub catalog: &'a dyn Catalog,
+    /// What the session knows of its tables.
+    pub tables: &'a SessionTables,
+    /// What the session has made since the catalog was loaded, or given rules and triggers.
+    pub made: &'a BTreeSet<Made>,
     /// Whether the user has confirmed this very text.
     pub confirmation: Confirmation,
 }
@@ -167,19 +203,29 @@ pub enum Confirmation {
     Given,
 }
 
-/// What is known of the functions of a database.
+/// What is known of the code that a database keeps.
 pub trait Catalog: std::fmt::Debug + Send + Sync {
-    /// The worst of all functions of this name that the call could mean.
-    fn function(&self, schema: Option<&str>, name: &str) -> FunctionNature;
+    /// The worst of all functions of this name that a call with so many arguments could mean.
+    fn function(&self, schema: Option<&str>, name: &str, arity: usize) -> FunctionNature;
+
+    /// Whether a name or an operator may run a function that may do anything; with `is_only_planned`, one that the planner calls.
+    fn may_run(&self, mention: &Mention, is_only_planned: bool) -> bool;
+
+    /// Whether reading a view, or refreshing a materialized one, calls a function that may do anything.
+    fn view_may_run(&self, name: &Name, is_refreshed: bool) -> bool;
 }
 
-/// What a call of a function may do.
+/// What a call of a function may do; the worse, the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FunctionNature {
     /// Part of Postgres (pg_catalog), judged by the table of `sql::functions` alone.
     BuiltIn,
-    /// The database's own, IMMUTABLE or STABLE: cannot write.
+    /// The database's own, IMMUTABLE or STABLE, and calls nothing worse: cannot write.
     ReadOnly,
-    /// The database's own and VOLATILE, or not known: may do anything.
+    /// The database's own and VOLATILE, or not known: may do anything that the server lets it.
     Opaque,
+    /// The same in a language that a READ ONLY transaction does not hold: C, PL/Python …
+    Unheld,
+    /// Part of Postgres, VOLATILE, and not in the table: of a server newer than the table.
+    Unjudged,
 }

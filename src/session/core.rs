@@ -13,15 +13,17 @@ use super::confirm::Confirm;
 use super::count::Counting;
 use super::extended::{Portal, Prepared};
 use super::intent::Intent;
+use super::made::MadeHere;
+use super::plan::Planning;
 use super::replies::{Expect, Own};
 use super::run::Run;
 use super::state::SessionState;
 use super::stepwise::Stepwise;
 use crate::audit::{Record, SessionContext};
 use crate::guard::{Judge, Judged};
-use crate::policy::sqlstate;
+use crate::policy::{RuleId, sqlstate};
 use crate::sql::Class;
-use crate::upstream::{Link, Parameters, Settings, Statements};
+use crate::upstream::{Link, Parameters, Reach, Settings, Statements};
 use crate::wire::{BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header};
 
 /// Output beyond this many bytes is sent before more is taken in.
@@ -36,8 +38,10 @@ pub(super) enum Step {
     AwaitReplies,
     /// The output is to be sent first.
     Drain,
-    /// An upstream connection.
-    NeedLease,
+    /// An upstream connection, to such a server; one that is held is given back for it.
+    NeedLease(Reach),
+    /// The server's catalog, loaded anew; then [`Core::catalog_loaded`] or [`Core::catalog_asked`].
+    NeedCatalog,
     /// This record on disk; then [`Core::intent_recorded`].
     NeedIntent(Box<Record>),
     /// The session is over; what is in `out` is still to be sent.
@@ -65,6 +69,8 @@ pub(super) struct Core {
     pub(super) records: Vec<Record>,
     /// Statements that ended, for metrics.
     pub(super) finished: Vec<(Arc<Judged>, std::time::Duration)>,
+    /// Rules in report mode that would have refused a statement that ended, to be counted.
+    pub(super) would_deny: Vec<RuleId>,
     /// Refusals for metrics: class, rule, verdict.
     pub(super) denied: Vec<(Class, &'static str, &'static str)>,
     /// The audit trail could not be written lately: what has to be recorded is not run, where the policy says so.
@@ -76,9 +82,13 @@ pub(super) struct Core {
     /// The connection's state is in doubt: it must be closed.
     pub(super) drop_lease: bool,
     pub(super) state: SessionState,
+    /// What it has made that runs code.
+    pub(super) made: MadeHere,
     pub(super) replies: VecDeque<Expect>,
     /// ParameterStatus as the client knows it.
     pub(super) told: Parameters,
+    /// Those that were told at the start and follow from the session's own initial settings.
+    pub(super) greeting: Parameters,
     /// The reason given with `SET pgbelay.reason`.
     pub(super) reason: Option<Arc<str>>,
     /// The text at hand was confirmed.
@@ -99,9 +109,13 @@ pub(super) struct Core {
     pub(super) is_batch_opaque: bool,
     /// Rows of writes that no command tag tells.
     pub(super) counting: Counting,
+    /// The plan of the statement at hand.
+    pub(super) planning: Planning,
     /// A statement that takes away what the policy forces, or every prepared statement, was sent in this batch: nothing may
     /// follow it before Sync.
     pub(super) has_reset: bool,
+    /// The transaction has changed what prepared texts mean; others see that once it has ended.
+    pub(super) has_changed_schema: bool,
     /// The connection has something that must not be used again: it is closed instead of returned.
     pub(super) retire_lease: bool,
     /// Bytes of the proxy's own answers that wait for their turn.
@@ -125,10 +139,6 @@ pub(super) struct Core {
     pub(super) pid: u32,
     /// Tells sessions apart.
     pub(super) serial: u64,
-    /// Tables were made, changed or dropped in this transaction.
-    pub(super) has_changed_schema: bool,
-    /// Counts the changes of its temporary tables.
-    pub(super) temporary_changes: u64,
     /// It has asked for currval or lastval.
     pub(super) reads_sequences: bool,
     /// A message was looked at and has to be looked at again: the connection stays until it is done with.
@@ -144,12 +154,14 @@ impl Core {
         told: Parameters,
         reason: Option<Arc<str>>,
     ) -> Self {
+        let greeting = told.only(|name| initial.get(&name.to_lowercase()).is_some());
         Self {
             context,
             statements,
             out: BytesMut::new(),
             records: vec![],
             finished: vec![],
+            would_deny: vec![],
             denied: vec![],
             is_audit_failing: false,
             has_violated: false,
@@ -157,7 +169,9 @@ impl Core {
             drop_lease: false,
             state: SessionState::new(judge.forced.clone(), initial),
             judge,
+            made: MadeHere::default(),
             replies: VecDeque::new(),
+            greeting,
             told,
             reason,
             confirmed: None,
@@ -169,6 +183,7 @@ impl Core {
             syncs: (0, 0),
             is_batch_opaque: false,
             counting: Counting::default(),
+            planning: Planning::default(),
             has_reset: false,
             retire_lease: false,
             queued: 0,
@@ -186,7 +201,6 @@ impl Core {
             pid: 0,
             serial: next_serial(),
             has_changed_schema: false,
-            temporary_changes: 0,
             reads_sequences: false,
             is_message_waiting: false,
         }
@@ -196,7 +210,7 @@ impl Core {
     pub(super) fn client(&mut self, input: &mut BytesMut, link: Option<&mut Link>) -> Step {
         let step = self.advance(input, link);
         self.is_message_waiting =
-            matches!(step, Step::AwaitReplies | Step::NeedIntent(_) | Step::NeedLease | Step::Drain);
+            matches!(step, Step::AwaitReplies | Step::NeedIntent(_) | Step::NeedLease(_) | Step::Drain);
         step
     }
 
@@ -240,10 +254,14 @@ impl Core {
                 }
                 return Step::NeedInput;
             }
+            if self.waits_for_catalog() {
+                return Step::NeedCatalog;
+            }
             match self.message(header, input, link.as_deref_mut()) {
                 Progress::Consumed => {
                     self.intent = Intent::NotAsked;
                     self.confirmed = None;
+                    self.planning = Planning::NotAsked;
                 }
                 Progress::Stop(step) => return step,
             }
@@ -255,7 +273,9 @@ impl Core {
             return self.discard(header, input);
         }
         if matches!(header.tag, b'P' | b'B' | b'D' | b'E') {
-            if let Some(report) = self.refusal.take() {
+            if !self.state.is_orphaned
+                && let Some(report) = self.refusal.take()
+            {
                 self.refuse_extended(&report, link);
                 return self.discard(header, input);
             }
@@ -393,7 +413,7 @@ impl Core {
             && !self.is_copying_in
             && matches!(self.passing, Passing::Nothing)
             && !self.is_server_busy();
-        if is_quiet && let Some(question) = self.state.doubt.question() {
+        if is_quiet && let Some(question) = self.state.doubt.question(&self.state.wanted) {
             self.send_own(&question, Own::Doubt, link);
         }
     }

@@ -72,20 +72,23 @@ impl Doubt {
         self.asked.is_some() || self.all_settings || self.pins || !self.settings.is_empty()
     }
 
-    /// The query to send, if there is anything to ask: rows of kind, name, value.
-    pub(super) fn question(&mut self) -> Option<String> {
+    /// The query to send, if there is anything to ask: rows of kind, name, value. `wanted` is what the session is known to have set.
+    pub(super) fn question(&mut self, wanted: &Settings) -> Option<String> {
         if self.asked.is_some() || !self.is_open() {
             return None;
         }
         let mut parts = vec![];
         if self.all_settings {
+            // What belongs to one transaction, and the seed of random numbers, cannot be set again.
             parts.push(
-                "SELECT 's', name, setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"
+                "SELECT 's', pg_catalog.lower(name), setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session' \
+                 AND name OPERATOR(pg_catalog.<>) ALL (ARRAY['transaction_isolation', 'transaction_read_only', \
+                 'transaction_deferrable', 'seed'])"
                     .to_owned(),
             );
-            for name in ["role", "session_authorization"] {
-                self.settings.insert(name.to_owned());
-            }
+            // Custom settings stand in no list, so each is asked for by its name.
+            let custom = wanted.iter().map(|(name, _)| name).filter(|name| name.contains('.'));
+            self.settings.extend(["role", "session_authorization"].into_iter().chain(custom).map(str::to_owned));
         }
         for name in &self.settings {
             let mut literal = String::new();
@@ -144,8 +147,11 @@ impl SessionState {
             let known = |name: &str, value: &str| match name {
                 "role" => value != "none",
                 "session_authorization" => self.wanted.get(name).is_some(),
+                // Never set, or set back.
+                custom if custom.contains('.') && value.is_empty() => self.wanted.get(name).is_some(),
                 _ => true,
             };
+            self.has_unseen_settings = true;
             let there = asked.settings.into_iter().filter_map(|(name, value)| Some((name, value?)));
             let settings: Settings = there.filter(|(name, value)| known(name, value)).collect();
             link.applied = Applied::Known(settings.clone());

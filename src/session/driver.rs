@@ -6,7 +6,7 @@ mod outside;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use io::{READ_AHEAD, WaitFor, Wake, poll_send};
@@ -23,7 +23,7 @@ use crate::config::OnAuditFailure;
 use crate::policy::sqlstate;
 use crate::server::{Kept, Server, TargetRuntime};
 use crate::stream::Stream;
-use crate::upstream::{CheckoutError, Lease, Parameters, Settings};
+use crate::upstream::{CheckoutError, Lease, Parameters, Reach, Settings};
 use crate::wire::{Report, TransactionState};
 
 /// Everything a session begins with; made by the start-up alone.
@@ -73,6 +73,10 @@ pub async fn run(session: Session) {
         target,
         generation,
     };
+    if driver.core.judge.policy.peak.is_some() {
+        // They may have begun or ended since it was admitted.
+        driver.registered.control.wake();
+    }
     let why = driver.serve().await;
     driver.end(why).await;
 }
@@ -100,16 +104,21 @@ impl Driver {
     /// Serves the client until the session is over; returns why, for the record.
     async fn serve(&mut self) -> &'static str {
         loop {
+            self.follow_catalog();
             let link = self.lease.as_mut().map(|lease| &mut lease.connection().link);
             self.core.is_audit_failing = !self.server.audit.is_healthy();
             let step = self.core.client(&mut self.input, link);
             self.report();
             let waited = match step {
                 Step::End => return "client",
-                Step::NeedLease => match self.acquire().await {
+                Step::NeedLease(reach) => match self.acquire(reach).await {
                     Ok(()) => continue,
                     Err(why) => return why,
                 },
+                Step::NeedCatalog => {
+                    self.load_catalog().await;
+                    continue;
+                }
                 Step::NeedIntent(record) => {
                     self.record_intent(*record).await;
                     continue;
@@ -179,10 +188,14 @@ impl Driver {
     }
 
     /// A connection from the pool, while the client is watched. `Err` ends the session.
-    async fn acquire(&mut self) -> Result<(), &'static str> {
+    async fn acquire(&mut self, reach: Reach) -> Result<(), &'static str> {
+        if self.lease.is_some() {
+            // It is to a server that will not do.
+            self.release();
+        }
         let started = Instant::now();
-        let pool = Arc::clone(&self.target.pool);
-        let mut checkout = pin!(pool.checkout());
+        let target = Arc::clone(&self.target);
+        let mut checkout = pin!(target.checkout(reach, Duration::MAX));
         self.registered.control.begin_wait();
         let checked_out = loop {
             if !self.core.out.is_empty()
@@ -290,9 +303,10 @@ impl Driver {
     fn release(&mut self) {
         let is_retired = std::mem::take(&mut self.core.retire_lease);
         let may_reuse = self.registered.control.cancel.detach() && !is_retired;
-        if let Some(lease) = self.lease.take()
+        if let Some(mut lease) = self.lease.take()
             && may_reuse
         {
+            self.core.state.give_back(&mut lease.connection().link);
             lease.give_back();
         }
     }
@@ -336,6 +350,9 @@ impl Driver {
                 );
                 Some("text trap")
             }
+            Broken::TooLong { tag, .. } => {
+                self.lost(&format!("The server sent a message of type {:?} that is too long to be held.", *tag as char))
+            }
             Broken::Frame(_) | Broken::Unexpected { .. } => self.lost("The server's answer was not understood."),
         }
     }
@@ -343,6 +360,10 @@ impl Driver {
     /// Gives up the connection and tells the client.
     fn lost(&mut self, detail: &str) -> Option<&'static str> {
         self.registered.control.cancel.detach();
+        if let Some(lease) = &mut self.lease {
+            // Only this connection, or the whole server.
+            lease.connection().link.is_suspect = true;
+        }
         self.lease = None;
         let ended = self.core.upstream_lost(&lost_report(detail));
         self.report();
@@ -381,6 +402,9 @@ impl Driver {
                 self.target.metrics.statement(judged.class, permit.guards.verdict_name());
             }
             self.target.metrics.statement_seconds(duration);
+        }
+        for rule in self.core.would_deny.drain(..) {
+            self.target.metrics.would_deny(rule);
         }
         for (class, rule, verdict) in self.core.denied.drain(..) {
             self.target.metrics.statement(class, verdict);

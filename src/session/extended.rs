@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::core::{Core, Progress, Step, behind_opaque, body_report};
 use super::count::COUNT;
 use super::intent::IntentGate;
+use super::place::Placed;
+use super::plan::Planned;
 use super::replies::{Aside, Expect, Own, Stage};
 use super::run::Run;
 use super::simple::failed_transaction;
@@ -27,8 +29,9 @@ const MAX_PORTALS: usize = 10_000;
 /// A prepared statement as the client named it.
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
-    judged: Arc<Judged>,
-    statement: Arc<Statement>,
+    name: Arc<str>,
+    pub(super) judged: Arc<Judged>,
+    pub(super) statement: Arc<Statement>,
 }
 
 /// A portal: a statement with its parameters.
@@ -36,6 +39,8 @@ pub(super) struct Prepared {
 pub(super) struct Portal {
     prepared: Prepared,
     parameters: Option<Vec<Option<String>>>,
+    /// What the server expects of it with these parameters, where it was asked.
+    planned: Option<Arc<Planned>>,
     /// Rows that were fetched from it so far.
     pub(super) returned: u64,
     /// How many Syncs were sent before it was made.
@@ -49,10 +54,13 @@ impl Core {
             Err(error) => return self.refuse_extended(&body_report(error), link),
         };
         if !parse.name.is_empty() && self.prepared.contains_key(parse.name) {
-            let report = Report::error(
-                sqlstate::DUPLICATE_STATEMENT,
-                format!("prepared statement \"{}\" already exists", parse.name),
-            );
+            let report = match self.state.transaction {
+                TransactionState::Failed => failed_transaction(),
+                TransactionState::Idle | TransactionState::InBlock => Report::error(
+                    sqlstate::DUPLICATE_STATEMENT,
+                    format!("prepared statement \"{}\" already exists", parse.name),
+                ),
+            };
             return self.refuse_extended(&report, link);
         }
         if self.prepared.len() >= MAX_PREPARED {
@@ -61,12 +69,21 @@ impl Core {
                 .hint("Close statements that are not used any more, or use the unnamed statement.");
             return self.refuse_extended(&report, link);
         }
-        let judged = self.judge_text(parse.sql);
-        if let Some(refused) = self.refuse_unless_permitted(&judged) {
+        let judged = self.judge_again(parse.sql);
+        self.note_sequence_reader(&judged);
+        if let Some(refused) = self.refuse_to_prepare(&judged) {
             return self.refuse_extended(&refused, link);
         }
-        let statement = self.statements.intern(parse.sql, parse.types, self.meaning_of_names());
-        let prepared = Prepared { judged: Arc::clone(&judged), statement: Arc::clone(&statement) };
+        let statement = match self.state.reading() {
+            Some(reading) => self.statements.intern(parse.sql, parse.types, reading),
+            None => Statement::private(parse.sql, parse.types),
+        };
+        let prepared =
+            Prepared { name: parse.name.into(), judged: Arc::clone(&judged), statement: Arc::clone(&statement) };
+        if self.replies.is_empty() && self.state.transaction == TransactionState::Failed && !ends_block(&judged) {
+            // As the server says before it looks at the text, which it may not be asked about.
+            return self.refuse_extended(&failed_transaction(), link);
+        }
         let is_known = !parse.name.is_empty() && statement.is_valid();
         if judged.local().is_some()
             || judged.script.statements.is_empty()
@@ -75,21 +92,26 @@ impl Core {
         {
             self.answer_known_parse(parse.name);
         } else {
-            let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+            let link = match self.place(&judged, link) {
+                Placed::On(link) => link,
+                Placed::Wait(step) => return Progress::Stop(step),
+                Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
+            };
             if let Some(wait) = self.begin_batch(link) {
                 return wait;
             }
             if parse.name.is_empty() {
                 put_parse("", parse.sql.as_bytes(), parse.types, &mut link.outbox);
                 link.prepared.unnamed = Some(statement.id);
-                self.expect_extended(Expect::Parse { statement: None, name: "".into() }, link);
+                let replaced = self.prepared.remove("");
+                self.expect_extended(Expect::Parse { statement: None, name: "".into(), replaced }, link);
             } else if link.prepared.has(&statement) {
                 self.answer_known_parse(parse.name);
             } else {
                 self.make_room(&statement, link);
                 put_parse(&statement.name, parse.sql.as_bytes(), parse.types, &mut link.outbox);
                 self.expect_extended(
-                    Expect::Parse { statement: Some(Arc::clone(&statement)), name: parse.name.into() },
+                    Expect::Parse { statement: Some(Arc::clone(&statement)), name: parse.name.into(), replaced: None },
                     link,
                 );
             }
@@ -120,23 +142,34 @@ impl Core {
             Ok(parameters) => parameters,
             Err(error) => return self.refuse_extended(&body_report(error), link),
         };
+        let mut prepared = prepared;
+        let mut planned = None;
         let judged = &prepared.judged;
         if judged.local().is_some() || judged.script.statements.is_empty() || self.state.is_orphaned {
             self.answer(put_bind_complete);
         } else {
-            let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+            let link = match self.place(judged, link) {
+                Placed::On(link) => link,
+                Placed::Wait(step) => return Progress::Stop(step),
+                Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
+            };
             if let Some(wait) = self.begin_batch(link) {
                 return wait;
             }
+            planned = match self.pass_gate(&mut prepared, &bind, link) {
+                Ok(planned) => planned,
+                Err(progress) => return progress,
+            };
             if self.has_opaque_in_flight() && !has_statement(bind.statement.is_empty(), &prepared.statement, link) {
                 return self.refuse_extended(&behind_opaque(), Some(link));
             }
             let name = self.ensure_prepared(bind.statement.is_empty(), &prepared.statement, link);
             put_bind_head(bind.portal, name, bind.rest.len(), &mut link.outbox);
             link.outbox.extend_from_slice(bind.rest);
-            self.expect_extended(Expect::Bind, link);
+            self.expect_extended(Expect::Bind { statement: Arc::clone(&prepared.name) }, link);
         }
-        self.portals.insert(bind.portal.into(), Portal { prepared, parameters, returned: 0, batch: self.syncs.0 });
+        self.portals
+            .insert(bind.portal.into(), Portal { prepared, parameters, planned, returned: 0, batch: self.syncs.0 });
         Progress::Consumed
     }
 
@@ -166,7 +199,11 @@ impl Core {
             }
             return Progress::Consumed;
         }
-        let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+        let link = match self.place(&prepared.judged, link) {
+            Placed::On(link) => link,
+            Placed::Wait(step) => return Progress::Stop(step),
+            Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
+        };
         if let Some(wait) = self.begin_batch(link) {
             return wait;
         }
@@ -204,10 +241,10 @@ impl Core {
         };
         let Some(portal) = self.portals.get(name) else { return self.refuse_extended(&no_portal(name), link) };
         let judged = Arc::clone(&portal.prepared.judged);
-        if !self.judge.still_holds(&judged, self.reason.as_deref()) {
-            // Policy, catalog or reason have changed since: judged again, and if the way has changed, refused.
-            let again = self.judge.judge(&judged.text, self.reason.as_deref());
-            if let Some(refused) = self.refuse_unless_permitted(&again) {
+        if !self.still_holds(&judged) || judged.denial().is_some() {
+            // Policy, catalog, time window or reason have changed since: judged again, and if the way has changed, refused.
+            let again = self.judge_again(&judged.text);
+            if let Some(refused) = self.refuse_to_execute(&again, portal.planned.clone()) {
                 return self.refuse_extended(&refused, link);
             }
             if let Some(portal) = self.portals.get_mut(name) {
@@ -229,7 +266,7 @@ impl Core {
             self.answer_local(local);
             return Progress::Consumed;
         }
-        let (parameters, returned) = (portal.parameters.clone(), portal.returned);
+        let (parameters, returned, planned) = (portal.parameters.clone(), portal.returned, portal.planned.clone());
         if self.deallocate(&judged) {
             return Progress::Consumed;
         }
@@ -250,6 +287,7 @@ impl Core {
         run.parameters = parameters;
         run.returned = returned;
         run.portal = name.into();
+        run.expect(planned.as_ref().and_then(|planned| planned.estimate.as_ref()));
         match self.require_intent(&run) {
             Ok(()) => {}
             Err(IntentGate::Ask(record)) => return Progress::Stop(Step::NeedIntent(record)),
@@ -264,8 +302,10 @@ impl Core {
         }
         self.count_statement();
         self.note_sequence_mover(&judged, link);
+        self.note_made(&judged);
         if let Some(permit) = judged.permit() {
             self.tell_notices(&permit.notices);
+            self.tell_notices(planned.as_ref().map_or(&[], |planned| &planned.notices));
         }
         if is_uncounted {
             self.send_aside(COUNT, Aside::Count(Stage::Before), link);
@@ -282,11 +322,6 @@ impl Core {
         self.expect_extended(Expect::Execute(Box::new(run)), link);
         if is_uncounted {
             self.send_aside(COUNT, Aside::Count(Stage::After), link);
-        }
-        if judged.is_confirmed {
-            // A confirmation holds once: whatever is left of the statement needs another.
-            self.prepared.retain(|_, prepared| !prepared.judged.is_confirmed);
-            self.portals.retain(|_, portal| !portal.prepared.judged.is_confirmed);
         }
         Progress::Consumed
     }
@@ -320,12 +355,12 @@ impl Core {
     /// The prepared statement of this name, judged again if anything has changed since it was.
     fn current(&mut self, name: &str) -> Result<Prepared, Report> {
         let Some(prepared) = self.prepared.get(name) else { return Err(no_statement(name)) };
-        if self.judge.still_holds(&prepared.judged, self.reason.as_deref()) {
+        if self.still_holds(&prepared.judged) {
             return Ok(prepared.clone());
         }
-        let judged = self.judge.judge(&prepared.judged.text, self.reason.as_deref());
-        let prepared = Prepared { judged: Arc::clone(&judged), statement: Arc::clone(&prepared.statement) };
-        match self.refuse_unless_permitted(&judged) {
+        let judged = self.judge_again(&prepared.judged.text);
+        let prepared = Prepared { judged: Arc::clone(&judged), ..prepared.clone() };
+        match self.refuse_to_prepare(&judged) {
             Some(report) => Err(report),
             None => {
                 self.prepared.insert(name.into(), prepared.clone());
@@ -334,12 +369,13 @@ impl Core {
         }
     }
 
-    /// What a text that may not run in the extended protocol is answered with.
-    fn refuse_unless_permitted(&mut self, judged: &Arc<Judged>) -> Option<Report> {
+    /// What a text is answered with that may not even be prepared. One that needs confirmation may: it is asked for when its
+    /// parameters are known.
+    fn refuse_to_prepare(&mut self, judged: &Arc<Judged>) -> Option<Report> {
         match &judged.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => Some(self.denied(judged, denial)),
+            Route::Refuse(denial) => Some(self.denied(judged, denial)),
             // Several statements in one text: the server refuses them, as it does without the proxy.
-            Route::Whole(_) | Route::Stepwise(_) | Route::SingleStatement(_) => None,
+            Route::Confirm(_) | Route::Whole(_) | Route::Stepwise(_) | Route::SingleStatement(_) => None,
         }
     }
 
@@ -391,16 +427,25 @@ impl Core {
     }
 
     fn execute_in_lost_block(&mut self, judged: &Judged) -> Progress {
-        let ends = |effect: &Effect| matches!(effect, Effect::Commit { .. } | Effect::Rollback { .. });
-        if judged.first().is_some_and(|facts| facts.effects.iter().any(ends)) {
-            self.state.is_orphaned = false;
-            self.state.transaction = TransactionState::Idle;
-            self.answer(|out| put_command_complete("ROLLBACK", out));
-            Progress::Consumed
-        } else {
-            self.refuse_extended(&failed_transaction(), None)
+        match self.end_lost_block(judged) {
+            Ok(()) => {
+                self.answer(|out| put_command_complete("ROLLBACK", out));
+                Progress::Consumed
+            }
+            Err(report) => self.refuse_extended(&report, None),
         }
     }
+}
+
+/// Whether a failed transaction block takes it (Postgres's `IsTransactionExitStmt`).
+fn ends_block(judged: &Judged) -> bool {
+    let ends = |effect: &Effect| {
+        matches!(
+            effect,
+            Effect::Commit { .. } | Effect::Rollback { .. } | Effect::RollbackTo(_) | Effect::PrepareTransaction
+        )
+    };
+    judged.first().is_none_or(|facts| facts.effects.iter().any(ends))
 }
 
 fn cannot_be_read() -> Report {

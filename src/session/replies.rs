@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::extended::Prepared;
 use super::run::Run;
 use crate::upstream::Statement;
 use crate::wire::Report;
@@ -23,9 +24,14 @@ pub(super) enum Expect {
         statement: Option<Arc<Statement>>,
         /// The client's name for it.
         name: Box<str>,
+        /// What had this name before: it still has it when the server skips the Parse.
+        replaced: Option<Prepared>,
     },
     /// BindComplete.
-    Bind,
+    Bind {
+        /// The client's name of the statement, which an error may tell.
+        statement: Arc<str>,
+    },
     /// RowDescription or NoData, after a ParameterDescription for statements.
     Describe,
     /// Rows, then CommandComplete, PortalSuspended or EmptyQueryResponse.
@@ -74,6 +80,8 @@ pub(super) enum Own {
     },
     /// A query that counts the rows changed so far.
     Count(Stage),
+    /// EXPLAIN of a statement of a simple query, up to its own ReadyForQuery.
+    Plan,
 }
 
 /// What a statement of the proxy's own inside a batch is for.
@@ -83,6 +91,8 @@ pub(super) enum Aside {
     ReadOnly,
     /// It counts the rows changed so far.
     Count(Stage),
+    /// It is EXPLAIN of the statement that waits to be bound.
+    Plan,
 }
 
 /// Where a count stands.
@@ -107,12 +117,14 @@ impl Expect {
                 | Own::Savepoint
                 | Own::Doubt
                 | Own::Count(_)
+                // Its own Sync stands behind it.
+                | Own::Plan
                 | Own::FailQuery => true,
                 Own::FailParse(_) | Own::Parse(_) | Own::Close | Own::Aside { .. } => false,
             },
             Expect::SingleStep(_)
             | Expect::Parse { .. }
-            | Expect::Bind
+            | Expect::Bind { .. }
             | Expect::Describe
             | Expect::Execute(_)
             | Expect::Close
@@ -127,7 +139,7 @@ impl Expect {
         match self {
             Expect::Query(run) | Expect::Step(run) | Expect::SingleStep(run) | Expect::Execute(run) => Some(run),
             Expect::Parse { .. }
-            | Expect::Bind
+            | Expect::Bind { .. }
             | Expect::Describe
             | Expect::Close
             | Expect::Sync

@@ -1,22 +1,28 @@
 //! Errors of the server: whose they are, and what will not be answered any more because of them.
 
+use bytes::BytesMut;
+
 use super::core::Core;
-use super::replies::{Expect, Own};
+use super::replies::{Aside, Expect, Own};
 use super::server_side::Broken;
 use crate::policy::sqlstate;
 use crate::upstream::{Applied, Link, Statement};
-use crate::wire::{HEADER, Report, error_field, put_shifted_error};
+use crate::wire::{HEADER, Report, error_field, put_renamed_error, put_shifted_error};
 
 impl Core {
     pub(super) fn take_error(&mut self, message: &[u8], link: &mut Link) -> Result<(), Broken> {
+        let completed = completed(&message[HEADER..]);
+        let message = completed.as_deref().unwrap_or(message);
         let body = &message[HEADER..];
         let code = error_field(body, b'C').unwrap_or_else(|| sqlstate::INTERNAL.to_owned());
-        if matches!(error_field(body, b'V').as_deref(), Some("FATAL" | "PANIC")) {
+        if matches!(error_field(body, b'V').or_else(|| error_field(body, b'S')).as_deref(), Some("FATAL" | "PANIC")) {
             let message = error_field(body, b'M').unwrap_or_default();
             return Err(Broken::Fatal { sqlstate: code, message });
         }
         self.is_copying_in = false;
         self.state.has_failed = true;
+        // A session that may write was told that it may not: by its own wish, or because the server is no primary any more.
+        link.is_suspect |= code == sqlstate::READ_ONLY && !self.judge.policy.is_read_only();
         if is_about_prepared(&code, body) {
             // What the connection has is not what it is thought to have, or it can never run again.
             self.retire_lease = true;
@@ -30,7 +36,9 @@ impl Core {
                 if !run.is_cut_off && !self.is_muted {
                     let at = run.judged.script.statements.get(run.statement).map_or(0, |facts| facts.span.start);
                     let shift = match front {
-                        Expect::Step(run) if at > 0 => run.judged.text.get(..at).map_or(0, |t| t.chars().count()),
+                        Expect::Step(run) if at > 0 => {
+                            run.judged.text.get(..at).map_or(0, |t| t.chars().count().cast_signed())
+                        }
                         _ => 0,
                     };
                     if shift > 0 {
@@ -83,18 +91,34 @@ impl Core {
                     self.out.extend_from_slice(message);
                 }
                 Own::Close => self.out.extend_from_slice(message),
-                Own::Aside { .. } => {
+                Own::Plan => {
+                    self.pass_plan_error(body);
+                    if let Some(stepwise) = &mut self.stepwise {
+                        stepwise.has_failed = true;
+                        if let Some(run) = &mut stepwise.run {
+                            run.sqlstate.get_or_insert(code);
+                        }
+                    }
+                }
+                Own::Aside { what: Aside::Plan, .. } => self.pass_plan_error(body),
+                Own::Aside { what: Aside::ReadOnly | Aside::Count(_), .. } => {
                     // Its name may still be there.
                     self.retire_lease = true;
                     self.out.extend_from_slice(message);
                 }
             },
-            Expect::Parse { statement, name } => {
+            Expect::Parse { statement, name, .. } => {
                 forget(statement.as_deref(), link);
                 self.prepared.remove(name);
                 self.pass_reply(message);
             }
-            Expect::Bind | Expect::Describe | Expect::Close => self.pass_reply(message),
+            Expect::Bind { statement: name } => match self.prepared.get(&**name) {
+                Some(prepared) if !self.is_muted => {
+                    put_renamed_error(body, &prepared.statement.name, name, &mut self.out);
+                }
+                _ => self.pass_reply(message),
+            },
+            Expect::Describe | Expect::Close => self.pass_reply(message),
             // An error at Sync: a deferred constraint failed at the commit.
             Expect::Sync => {
                 self.out.extend_from_slice(message);
@@ -125,9 +149,12 @@ impl Core {
                     self.finish(&mut run);
                 }
                 // A statement that was to be parsed is not.
-                Expect::Parse { statement, name } => {
+                Expect::Parse { statement, name, replaced } => {
                     forget(statement.as_deref(), link);
-                    self.prepared.remove(&name);
+                    match replaced {
+                        Some(replaced) => self.prepared.insert(name, replaced),
+                        None => self.prepared.remove(&name),
+                    };
                 }
                 Expect::Own(Own::Parse(statement)) => forget(statement.as_deref(), link),
                 Expect::Known(name) => {
@@ -139,7 +166,7 @@ impl Core {
                 Expect::Query(_)
                 | Expect::Step(_)
                 | Expect::SingleStep(_)
-                | Expect::Bind
+                | Expect::Bind { .. }
                 | Expect::Describe
                 | Expect::Close
                 | Expect::Own(_) => {}
@@ -176,4 +203,19 @@ fn own_failed(body: &[u8]) -> Report {
     Report::error(sqlstate::CONNECTION_FAILURE, "the statement could not be guarded, so it was not run")
         .detail(format!("The server says: {message}"))
         .hint("Send it again.")
+}
+
+/// An ErrorResponse without SQLSTATE or primary message, which Postgres never sends, with what its clients rely on.
+fn completed(body: &[u8]) -> Option<BytesMut> {
+    let (code, primary) = (error_field(body, b'C'), error_field(body, b'M'));
+    if code.is_some_and(|code| code.len() == 5) && primary.is_some() {
+        return None;
+    }
+    let primary = primary.unwrap_or_else(|| "the server sent an error without a message".to_owned());
+    let is_fatal = matches!(error_field(body, b'S').as_deref(), Some("FATAL" | "PANIC"));
+    let report =
+        if is_fatal { Report::fatal(sqlstate::INTERNAL, primary) } else { Report::error(sqlstate::INTERNAL, primary) };
+    let mut message = BytesMut::new();
+    report.write(&mut message);
+    Some(message)
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::doubt::Doubt;
+use crate::policy::SessionTables;
 use crate::sql::{Effect, Scope, SettingValue};
-use crate::upstream::{Applied, Link, Settings, difference, is_partial};
+use crate::upstream::{Applied, Link, Settings, difference, is_partial, is_read_at_parse};
 use crate::wire::TransactionState;
 
 /// Settings and transaction of a session, kept as the server keeps them: a ROLLBACK undoes a SET.
@@ -23,11 +24,20 @@ pub(super) struct SessionState {
     pub(super) pins: Pins,
     /// What the server has to be asked once the transaction has ended.
     pub(super) doubt: Doubt,
+    /// Tables that only this session can be held up on.
+    pub(super) tables: SessionTables,
     /// State at the last transaction boundary.
     boundary: Option<(Settings, Applied)>,
-    savepoints: Vec<(String, Settings, Applied)>,
+    tables_at_boundary: SessionTables,
+    savepoints: Vec<(String, Settings, Applied, SessionTables)>,
     /// An error came since the last boundary: an implicit transaction was undone.
     pub(super) has_failed: bool,
+    /// Code that was not read may have set custom settings (`app.tenant`), which the server lists nowhere.
+    pub(super) has_unseen_settings: bool,
+    /// The transaction has a setting of its own (SET LOCAL) that decides what a text means.
+    reads_locally: bool,
+    /// What `wanted` was when the second was taken from it.
+    reading: (Settings, Settings),
 }
 
 impl SessionState {
@@ -40,16 +50,21 @@ impl SessionState {
             is_orphaned: false,
             pins: Pins::default(),
             doubt: Doubt::default(),
+            tables: SessionTables::default(),
             boundary: None,
+            tables_at_boundary: SessionTables::default(),
             savepoints: vec![],
             has_failed: false,
+            has_unseen_settings: false,
+            reads_locally: false,
+            reading: Default::default(),
         }
     }
 
     /// The policy was replaced: its settings come over the session's own.
     pub(super) fn replace_forced(&mut self, old: &Settings, new: &Settings) {
         let undone = self.boundary.iter_mut().map(|(settings, _)| settings);
-        let saved = self.savepoints.iter_mut().map(|(_, settings, _)| settings);
+        let saved = self.savepoints.iter_mut().map(|(_, settings, ..)| settings);
         for settings in [&mut self.initial, &mut self.wanted].into_iter().chain(undone).chain(saved) {
             let without = old.iter().fold(settings.clone(), |all, (name, _)| all.without(name));
             *settings = without.overlaid(new);
@@ -64,6 +79,8 @@ impl SessionState {
         if !unchanged {
             self.boundary = Some((self.wanted.clone(), link.applied.clone()));
         }
+        self.tables.end_transaction();
+        self.tables_at_boundary.clone_from(&self.tables);
         self.savepoints.clear();
         self.has_failed = false;
     }
@@ -72,6 +89,7 @@ impl SessionState {
     pub(super) fn ready(&mut self, now: TransactionState, link: &mut Link) {
         self.transaction = now;
         if now == TransactionState::Idle {
+            self.reads_locally = false;
             if self.has_failed {
                 self.roll_back(link);
             }
@@ -88,12 +106,23 @@ impl SessionState {
         }
     }
 
+    /// The server tells that its transactions are read-write though the policy forces them to be READ ONLY: what the connection
+    /// was thought to have is not so, and is set again before the next statement.
+    pub(super) fn check_read_only(&self, link: &mut Link) {
+        const NAME: &str = "default_transaction_read_only";
+        if self.forced.get(NAME).is_some() && link.parameters.get(NAME) == Some("off") {
+            link.applied = Applied::Unknown;
+        }
+    }
+
     /// A statement ended well with this command tag.
     pub(super) fn completed(&mut self, effects: &[Effect], tag: &[u8], link: &mut Link) {
         for effect in effects {
             self.apply(effect, link);
         }
         match tag {
+            // Perhaps the last temporary object.
+            tag if tag.starts_with(b"DROP ") && self.pins.has_temporary() => self.doubt.pins(),
             b"COMMIT" | b"PREPARE TRANSACTION" => self.mark_boundary(link),
             // Also the answer to a COMMIT of a failed transaction. ROLLBACK TO has the same tag.
             b"ROLLBACK" if !effects.iter().any(|e| matches!(e, Effect::RollbackTo(_))) => {
@@ -104,23 +133,44 @@ impl SessionState {
         }
     }
 
+    /// A statement gave a part of its rows: its functions were called for them, or not yet.
+    pub(super) fn suspended(&mut self, effects: &[Effect], leaves_state: bool) {
+        for effect in effects {
+            match effect {
+                Effect::Set { name, .. } => self.doubt.setting(name),
+                _ => self.doubt.everything(),
+            }
+        }
+        if leaves_state {
+            self.doubt.everything();
+        }
+    }
+
+    /// What was set on the connection may be more than is known, so it is reset before another session has it.
+    pub(super) fn give_back(&mut self, link: &mut Link) {
+        if std::mem::take(&mut self.has_unseen_settings) {
+            link.applied = Applied::Unknown;
+        }
+    }
+
     /// The connection is lost or given up: nothing set upstream matters any more.
     pub(super) fn forget_boundary(&mut self) {
+        self.has_unseen_settings = false;
         if let Some((wanted, _)) = self.boundary.take()
             && self.transaction != TransactionState::Idle
         {
             self.wanted = wanted;
         }
+        self.tables.clone_from(&self.tables_at_boundary);
         self.savepoints.clear();
         self.doubt.clear();
         self.has_failed = false;
     }
 
-    /// Something that cannot move has been made. Inside a block it may be gone with the block: the server is asked at its end.
+    /// Something that cannot move has been made. It may be gone at the end of the transaction, implicit or not: a rollback, ON
+    /// COMMIT DROP. So the server is asked then.
     fn pin(&mut self, pin: Pin) {
-        if self.transaction != TransactionState::Idle {
-            self.doubt.pins();
-        }
+        self.doubt.pins();
         self.pins.add(pin);
     }
 
@@ -129,11 +179,12 @@ impl SessionState {
             self.wanted = wanted.clone();
             link.applied = applied.clone();
         }
+        self.tables.clone_from(&self.tables_at_boundary);
     }
 
     fn apply(&mut self, effect: &Effect, link: &mut Link) {
         match effect {
-            Effect::Set { scope: Scope::Transaction, .. } => {}
+            Effect::Set { scope: Scope::Transaction, name, .. } => self.reads_locally |= is_read_at_parse(name),
             Effect::Set { name, value: SettingValue::Text(value), .. } => self.set(name, value, link),
             Effect::Set { name, value: SettingValue::Default, .. } | Effect::Reset(name) => self.reset(name, link),
             Effect::Set { name, value: SettingValue::Unknown, .. } => {
@@ -154,14 +205,16 @@ impl SessionState {
                     link.applied = Applied::Known(identity_of(applied));
                 }
             }
-            // Cannot run in a block, so nothing undoes it.
+            // Cannot run in a block, and commits at once even in the middle of a pipeline (older servers undo its settings when
+            // the pipeline fails): an error behind it does not bring back what was set before.
             Effect::DiscardAll => {
                 self.doubt_placeholders();
                 self.wanted = self.initial.clone();
-                link.applied = Applied::Known(Settings::default());
+                link.applied = Applied::Unknown;
                 link.prepared.clear();
                 link.sequences_of = None;
                 self.pins.clear();
+                self.mark_boundary(link);
             }
             Effect::DiscardSequences => {
                 link.sequences_of = None;
@@ -170,12 +223,14 @@ impl SessionState {
             // They are undone by a ROLLBACK: the server is asked what is left.
             Effect::DiscardTemp | Effect::Unlisten(_) | Effect::AdvisoryUnlock => self.doubt.pins(),
             Effect::Savepoint(name) => {
-                self.savepoints.push((name.clone(), self.wanted.clone(), link.applied.clone()));
+                let tables = self.tables.clone();
+                self.savepoints.push((name.clone(), self.wanted.clone(), link.applied.clone(), tables));
             }
             Effect::RollbackTo(name) => {
                 if let Some(at) = self.savepoints.iter().rposition(|(n, ..)| n == name) {
                     self.wanted = self.savepoints[at].1.clone();
                     link.applied = self.savepoints[at].2.clone();
+                    self.tables.clone_from(&self.savepoints[at].3);
                     self.savepoints.truncate(at + 1);
                 }
             }
@@ -271,6 +326,26 @@ impl SessionState {
             (TransactionState::Failed, _) | (TransactionState::InBlock, Applied::Unknown) => None,
             (TransactionState::Idle | TransactionState::InBlock, applied) => difference(applied, &self.wanted),
         }
+    }
+
+    /// The settings that decide what a text means when it is parsed now; `None` where that is this session's own matter: a
+    /// temporary table hides another, a setting holds for this transaction or is not known.
+    pub(super) fn reading(&mut self) -> Option<&Settings> {
+        if self.reads_locally || self.doubt.is_open() || self.pins.has_temporary() {
+            return None;
+        }
+        if !self.reading.0.same(&self.wanted) {
+            self.reading = (self.wanted.clone(), self.wanted.read_at_parse());
+        }
+        Some(&self.reading.1)
+    }
+
+    /// Whether the session has its initial value of a parameter back, which the connection does not have yet.
+    pub(super) fn is_reset(&self, parameter: &str, link: &Link) -> bool {
+        let name = parameter.to_lowercase();
+        let Applied::Known(applied) = &link.applied else { return false };
+        let wanted = self.wanted.get(&name);
+        wanted.is_some() && wanted == self.initial.get(&name) && applied.get(&name) != wanted
     }
 
     pub(super) fn initial(&self) -> Settings {
@@ -400,6 +475,10 @@ impl Pins {
             Pin::SqlPrepare(String::new()),
         ];
         self.0.extend(unnamed.into_iter().find(|pin| pin.as_str() == kind));
+    }
+
+    fn has_temporary(&self) -> bool {
+        self.0.contains(&Pin::TemporaryObject)
     }
 
     /// Whether statements were prepared in SQL.

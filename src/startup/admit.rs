@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::BytesMut;
 use pgwire::messages::startup::Authentication;
@@ -11,10 +12,10 @@ use super::{Refused, Startup, told};
 use crate::audit::{Event, Record, SessionContext};
 use crate::config::{LookupError, OnAuditFailure, Tier, User, format_duration};
 use crate::guard::{Judge, LocalAction, Route, denial_report, notice_report};
-use crate::policy::sqlstate;
+use crate::policy::{Pending, SessionTables, WouldDeny, sqlstate};
 use crate::server::{Runtime, TargetRuntime};
 use crate::session::Session;
-use crate::upstream::{CheckoutError, Settings, SettingsError, push_literal, push_setting_name};
+use crate::upstream::{CheckoutError, Reach, Settings, SettingsError, push_literal, push_setting_name};
 use crate::wire::{Report, TransactionState, put_authentication, put_backend_key, put_parameter_status, put_ready};
 
 /// Size of a cancel key in protocol 3.0, and in 3.2.
@@ -37,11 +38,16 @@ impl Startup {
             return Err(told(sqlstate::INTERNAL, "the database is not at work").into());
         };
         let judge = runtime
-            .judge(user.role, &target)
+            .judge(user.role, &target, SystemTime::now())
             .ok_or_else(|| told(sqlstate::INTERNAL, "the role has no policy on this tier"))?;
         let mut out = BytesMut::new();
-        let initial = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;
-        let (initial, told_parameters) = self.greeting(&target, &initial).await?;
+        let (initial, would_deny) = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;
+        let reach = if judge.policy.is_read_only() { Reach::Replica } else { Reach::Primary };
+        let (initial, told_parameters) = self.greeting(&target, &initial, reach).await?;
+        if judge.policy.is_guarded() {
+            // Rules that rest on the server's catalog cannot be kept without it.
+            target.ensure_catalog(&self.server).await.map_err(|error| Refused::Told(target.unreachable(&error)))?;
+        }
         let context = Arc::new(SessionContext {
             id: self.server.next_session_id(),
             user: user.name.clone(),
@@ -52,7 +58,7 @@ impl Startup {
             application_name: options.application_name().map(str::to_owned),
             tls: self.tls.clone(),
         });
-        self.record_start(&judge, &context, &options).await?;
+        self.record_start(&judge, &context, &options, would_deny).await?;
 
         let key_size = if self.minor == 0 { CANCEL_KEY.0 } else { CANCEL_KEY.1 };
         let registered = self
@@ -91,8 +97,11 @@ impl Startup {
         &self,
         target: &TargetRuntime,
         initial: &Settings,
+        reach: Reach,
     ) -> Result<(Settings, crate::upstream::Parameters), Refused> {
-        match target.greeting(initial).await {
+        // Whoever waits is told before the time for logging in is over.
+        let patience = self.server.runtime().config.listen.login_timeout / 2;
+        match target.greeting(initial, reach, patience).await {
             Ok(Ok(greeting)) => Ok(greeting),
             Ok(Err(SettingsError::Refused { sqlstate: code, message })) => {
                 // The server's own words: they speak of the client's own setting.
@@ -101,9 +110,8 @@ impl Startup {
                     .hint("Check the connection's options and PGOPTIONS.")
                     .into())
             }
-            Ok(Err(SettingsError::Connect(error))) | Err(CheckoutError::Connect(error)) => {
-                Err(target.unreachable(&error).ending_session().into())
-            }
+            Ok(Err(SettingsError::Connect(error))) => Err(target.unreachable(&error).ending_session().into()),
+            Err(CheckoutError::Connect(error)) => Err(target.unreachable(&error).ending_session().into()),
             Err(CheckoutError::Full { max, waited }) => Err(target.full(max, waited).ending_session().into()),
         }
     }
@@ -113,8 +121,10 @@ impl Startup {
         judge: &Judge,
         context: &Arc<SessionContext>,
         options: &StartupOptions,
+        would_deny: Vec<WouldDeny>,
     ) -> Result<(), Refused> {
-        let record = Record { reason: options.reason.clone(), ..Record::of(Event::SessionStart, context) };
+        let start = Record::of(Event::SessionStart, context);
+        let record = Record { reason: options.reason.clone(), would_deny: would_deny.into(), ..start };
         match (self.server.audit.record(record), judge.policy.on_audit_failure) {
             (Ok(()), _) => Ok(()),
             (Err(error), OnAuditFailure::Allow) => {
@@ -146,16 +156,23 @@ fn unknown_database(error: &LookupError) -> Report {
 }
 
 /// The settings a session begins with: the policy's, and those of the start-up message as far as the policy lets them be set.
-fn initial_settings(judge: &Judge, options: &StartupOptions, out: &mut BytesMut) -> Result<Settings, Report> {
-    let mut settings = judge.forced.clone();
+/// Also what rules in report mode would have refused of them.
+fn initial_settings(
+    judge: &Judge,
+    options: &StartupOptions,
+    out: &mut BytesMut,
+) -> Result<(Settings, Vec<WouldDeny>), Report> {
+    // A client that gives no name has none; the proxy's connections have the proxy's.
+    let mut settings = judge.forced.with("application_name", "");
+    let mut would_deny = Vec::new();
     for (name, value) in &options.settings {
         let mut sql = "SET ".to_owned();
         push_setting_name(name, &mut sql);
         sql.push_str(" TO ");
         push_literal(value, &mut sql);
-        let judged = judge.judge(&sql, Some("connection"));
+        let judged = judge.judge(&sql, Some("connection"), SessionTables::NONE);
         match &judged.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => {
+            Route::Refuse(denial) | Route::Confirm(Pending { denial, .. }) => {
                 return Err(denial_report(denial).ending_session());
             }
             Route::Whole(_) | Route::Stepwise(_) => {}
@@ -163,6 +180,7 @@ fn initial_settings(judge: &Judge, options: &StartupOptions, out: &mut BytesMut)
                 return Err(told(sqlstate::INVALID_AUTHORIZATION, format!("invalid connection setting \"{name}\"")));
             }
         }
+        would_deny.extend(judged.permit().into_iter().flat_map(|permit| permit.would_deny.iter().cloned()));
         match judged.local() {
             Some(LocalAction::Limit { name, notice, .. }) => {
                 if let Some(notice) = notice {
@@ -173,7 +191,7 @@ fn initial_settings(judge: &Judge, options: &StartupOptions, out: &mut BytesMut)
             Some(LocalAction::Show(_) | LocalAction::Set { .. }) | None => settings = settings.with(name, value),
         }
     }
-    Ok(settings)
+    Ok((settings, would_deny))
 }
 
 /// What a person is told when connecting to a guarded tier.

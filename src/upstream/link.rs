@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 
-use super::{Applied, PreparedCache, Settings};
+use super::{Applied, PreparedCache, ServerRole, Settings};
 use crate::wire::{Reader, TransactionState};
 
 /// The protocol state of one upstream connection; the session works on it without touching a socket.
@@ -28,6 +28,10 @@ pub struct Link {
     pub pid: u32,
     /// The session whose `nextval` its `currval` tells, by its serial number; `None` when it tells nobody's.
     pub sequences_of: Option<u64>,
+    /// The host may be gone or not be what it was: it is looked at once the connection is given up.
+    pub is_suspect: bool,
+    /// It was taken from a pool of replicas.
+    pub is_replica: bool,
 }
 
 impl Link {
@@ -43,7 +47,18 @@ impl Link {
             in_sync: true,
             pid: 0,
             sequences_of: None,
+            is_suspect: false,
+            is_replica: false,
         }
+    }
+
+    /// Takes the body of a ParameterStatus message; returns whether the value is new.
+    pub fn learn(&mut self, body: &[u8]) -> bool {
+        let was = ServerRole::told(&self.parameters).map(|role| role.is_standby);
+        let is_new = self.parameters.learn(body);
+        // A standby was promoted; the connection outlives that.
+        self.is_suspect |= is_new && was != ServerRole::told(&self.parameters).map(|role| role.is_standby);
+        is_new
     }
 
     /// Nothing is in flight, so it may be handed to another session.
@@ -82,6 +97,11 @@ impl Parameters {
     /// A value.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
+    }
+
+    /// Those whose name is wanted.
+    pub fn only(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
+        Self(self.0.iter().filter(|(name, _)| is_wanted(name)).map(|(n, v)| (n.clone(), v.clone())).collect())
     }
 
     /// All of them.

@@ -8,6 +8,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use lru::LruCache;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::Settings;
+
 /// A statement as the server sees it: its text and the parameter types that were declared.
 #[derive(Debug)]
 pub struct Statement {
@@ -19,12 +21,31 @@ pub struct Statement {
     pub sql: Box<str>,
     /// Parameter types as sent: a count and OIDs.
     pub types: Box<[u8]>,
-    /// What its names may mean.
-    names: u64,
+    /// The settings it is parsed under, as far as they decide what it means.
+    reading: Settings,
     is_valid: AtomicBool,
 }
 
 impl Statement {
+    fn new(sql: &str, types: &[u8], reading: &Settings) -> Self {
+        // One count for the whole process: a session keeps its statements when a reload gives its database a new pool.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            name: format!("pgbelay_{}_{id}", *PROCESS),
+            id,
+            sql: sql.into(),
+            types: types.into(),
+            reading: reading.clone(),
+            is_valid: AtomicBool::new(false),
+        }
+    }
+
+    /// A statement that is no other session's, whatever its text: it means something else than the text does elsewhere.
+    pub fn private(sql: &str, types: &[u8]) -> Arc<Self> {
+        Arc::new(Self::new(sql, types, &Settings::default()))
+    }
+
     /// Whether the server has accepted it before: then a Parse can be answered without a connection, which matters when all of
     /// them are held by transactions of the same, waiting, client program.
     pub fn is_valid(&self) -> bool {
@@ -65,31 +86,20 @@ impl Statements {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The statement of this text and these parameter types, for whoever means the same by its names: by `names` (search_path,
-    /// temporary tables) they are told apart.
-    pub fn intern(&self, sql: &str, types: &[u8], names: u64) -> Arc<Statement> {
+    /// The statement of this text and these parameter types, parsed under these settings ([`Settings::read_at_parse`]).
+    pub fn intern(&self, sql: &str, types: &[u8], reading: &Settings) -> Arc<Statement> {
         let mut hasher = DefaultHasher::new();
-        (sql, types, names).hash(&mut hasher);
+        (sql, types, reading).hash(&mut hasher);
         let key = hasher.finish();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(statement) = known.get(&key)
             && *statement.sql == *sql
             && *statement.types == *types
-            && statement.names == names
+            && statement.reading.same(reading)
         {
             return Arc::clone(statement);
         }
-        // One count for the whole process: a session keeps its statements when a reload gives its database a new pool.
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let statement = Arc::new(Statement {
-            name: format!("pgbelay_{}_{id}", *PROCESS),
-            id,
-            sql: sql.into(),
-            types: types.into(),
-            names,
-            is_valid: AtomicBool::new(false),
-        });
+        let statement = Arc::new(Statement::new(sql, types, reading));
         if sql.len() <= INTERNED_TEXT {
             known.put(key, Arc::clone(&statement));
         }
@@ -145,26 +155,37 @@ mod tests {
     #[test]
     fn equal_texts_share_a_name_and_types_and_meanings_tell_apart() {
         let statements = Statements::new(NonZeroUsize::new(8).unwrap());
-        let a = statements.intern("SELECT $1", &[0, 0], 0);
-        assert_eq!(a.name, statements.intern("SELECT $1", &[0, 0], 0).name);
-        assert_ne!(a.name, statements.intern("SELECT $1", &[0, 1, 0, 0, 0, 23], 0).name);
-        assert_ne!(a.name, statements.intern("SELECT $1", &[0, 0], 1).name);
+        let a = statements.intern("SELECT $1", &[0, 0], &Settings::default());
+        assert_eq!(a.name, statements.intern("SELECT $1", &[0, 0], &Settings::default()).name);
+        assert_ne!(a.name, statements.intern("SELECT $1", &[0, 1, 0, 0, 0, 23], &Settings::default()).name);
+    }
+
+    #[test]
+    fn settings_that_change_the_meaning_tell_apart() {
+        let statements = Statements::new(NonZeroUsize::new(8).unwrap());
+        let of = |name: &str| Settings::default().with(name, "x").read_at_parse();
+        let a = statements.intern("SELECT 1", &[0, 0], &of("search_path"));
+        assert_ne!(a.name, statements.intern("SELECT 1", &[0, 0], &Settings::default()).name);
+        assert_eq!(a.name, statements.intern("SELECT 1", &[0, 0], &of("search_path")).name);
+        assert_eq!(of("work_mem"), Settings::default());
+        assert_ne!(Statement::private("SELECT 1", &[0, 0]).name, Statement::private("SELECT 1", &[0, 0]).name);
     }
 
     #[test]
     fn names_are_never_used_again() {
         let statements = Statements::new(NonZeroUsize::new(1).unwrap());
-        let a = statements.intern("SELECT 1", &[0, 0], 0).name.clone();
-        statements.intern("SELECT 2", &[0, 0], 0);
-        assert_ne!(a, statements.intern("SELECT 1", &[0, 0], 0).name);
+        let a = statements.intern("SELECT 1", &[0, 0], &Settings::default()).name.clone();
+        statements.intern("SELECT 2", &[0, 0], &Settings::default());
+        assert_ne!(a, statements.intern("SELECT 1", &[0, 0], &Settings::default()).name);
     }
 
     #[test]
     fn the_least_recently_used_goes() {
         let statements = Statements::new(NonZeroUsize::new(1000).unwrap());
         let mut cache = PreparedCache::default();
-        let all: Vec<_> =
-            (0..=PREPARED_PER_CONNECTION).map(|i| statements.intern(&format!("SELECT {i}"), &[0, 0], 0)).collect();
+        let all: Vec<_> = (0..=PREPARED_PER_CONNECTION)
+            .map(|i| statements.intern(&format!("SELECT {i}"), &[0, 0], &Settings::default()))
+            .collect();
         for statement in &all[..PREPARED_PER_CONNECTION] {
             assert!(cache.add(statement).is_none());
         }

@@ -50,7 +50,16 @@ impl Settings {
         self.0.is_empty()
     }
 
-    fn same(&self, other: &Self) -> bool {
+    /// Those that decide what a text means; see [`is_read_at_parse`].
+    pub fn read_at_parse(&self) -> Self {
+        self.iter()
+            .filter(|(name, _)| is_read_at_parse(name))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    /// Whether they are equal; quickly when one is a copy of the other.
+    pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
     }
 }
@@ -68,6 +77,29 @@ pub enum Applied {
     Known(Settings),
     /// Anything: something ran whose effects could not be read.
     Unknown,
+}
+
+/// Settings that decide what a text means once the server has parsed it: names are looked up and constants are read then.
+/// (`SELECT '01/02/2026'::date` keeps the date of the DateStyle it was parsed under.)
+const READ_AT_PARSE: [&str; 13] = [
+    "array_nulls",
+    "backslash_quote",
+    "client_encoding",
+    "datestyle",
+    "default_text_search_config",
+    "extra_float_digits",
+    "intervalstyle",
+    "lc_monetary",
+    "search_path",
+    "standard_conforming_strings",
+    "timezone",
+    "transform_null_equals",
+    "xmloption",
+];
+
+/// Whether a text that was parsed under another value of this setting may mean something else.
+pub fn is_read_at_parse(name: &str) -> bool {
+    READ_AT_PARSE.contains(&name)
 }
 
 /// The statements that make a connection with `have` into one with `want`; `None` when nothing differs.

@@ -1,0 +1,377 @@
+"""Random interleavings of sessions, played through the proxy and on private connections at once: the answers must be the same.
+
+A *step* sends the bytes of one to eight sessions before it reads any answer; an *interleaving* is a number of steps. What
+one session does cannot change another's answer within a step, so the answers do not depend on timing.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+from . import wire as w
+from .ports import wait_until
+
+SESSIONS = 20
+STEPS = 12
+# Cleared by ReadyForQuery or by the question below: what keeps a session on its connection.
+HELD = """
+SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r')
+     + (SELECT count(*) FROM pg_listening_channels())
+     + (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())
+     + (SELECT count(*) FROM pg_prepared_statements WHERE from_sql)
+     + (SELECT count(*) FROM pg_cursors WHERE is_holdable)
+"""
+
+NAMES = ("work_mem", "search_path", "application_name", "DateStyle", "TimeZone", "app.tenant", "app.other", "extra_float_digits",
+         "enable_seqscan", "client_min_messages", "IntervalStyle", "default_transaction_isolation", "bytea_output")
+VALUES = {
+    "work_mem": ("'1MB'", "'2MB'", "65", "'nonsense'", "DEFAULT"),
+    "search_path": ("public", "pg_catalog, public", "'a b', public", "DEFAULT"),
+    "application_name": ("'one'", "'it''s two'", "''", "DEFAULT"),
+    "DateStyle": ("'German, DMY'", "'ISO, YMD'", "'SQL'", "DEFAULT"),
+    "TimeZone": ("'Asia/Tokyo'", "-5", "'nowhere'", "DEFAULT"),
+    "app.tenant": ("'t1'", "'t2'", "42", "DEFAULT"),
+    "app.other": ("'x'", "''", "DEFAULT"),
+    "extra_float_digits": ("0", "3", "99", "DEFAULT"),
+    "enable_seqscan": ("off", "on", "DEFAULT"),
+    "client_min_messages": ("warning", "error", "notice", "DEFAULT"),
+    "IntervalStyle": ("iso_8601", "verbose", "postgres", "DEFAULT"),
+    "default_transaction_isolation": ("'serializable'", "'repeatable read'", "DEFAULT"),
+    "bytea_output": ("escape", "hex", "DEFAULT"),
+}
+SHOWN = "SELECT * FROM iso_shown"
+# A custom setting that was ever set on a connection is the empty string there for good (docs/architecture.md, known limits).
+SETUP = f"""
+CREATE TABLE iso_rows (session int, value int);
+CREATE TABLE iso_shape (session int, value int);
+CREATE SEQUENCE iso_numbers;
+CREATE SEQUENCE iso_others INCREMENT 10;
+INSERT INTO iso_shape SELECT n, n FROM generate_series(0, 30) n;
+CREATE VIEW iso_shown AS SELECT {", ".join(f"NULLIF(current_setting('{name}', true), '') AS {name.replace('.', '_')}" for name in NAMES)},
+    current_user AS role, '2026-02-01'::date::text AS day, '1 day'::interval::text AS span, now() IS NULL AS never;
+"""
+
+
+@dataclass
+class Action:
+    """One thing that a session does: the bytes, and whether the session may need a connection of its own from then on."""
+
+    data: bytes
+    label: str
+    holds: bool = False
+    # Its answer depends on what other sessions have done, or the other way round: it has its step to itself.
+    alone: bool = False
+    reads: int = 1
+
+
+def _sql(text, **kwargs):
+    return Action(w.query(text), text, **kwargs)
+
+
+def _setting(rng, me):
+    name = rng.choice(NAMES)
+    value = rng.choice(VALUES[name])
+    text = rng.choice((
+        f"SET {name} = {value}", f"SET {name} TO {value}", f"SET SESSION {name} = {value}",
+        # The default of a transaction's own setting is the server's, not the one of the start-up message.
+        SHOWN if (name, value) == ("application_name", "DEFAULT") else f"SET LOCAL {name} = {value}",
+        f"RESET {name}", SHOWN if "." in name else f"SHOW {name}", SHOWN,
+        f"SELECT set_config('{name}', {value if value.startswith(chr(39)) else repr(value)}, {rng.choice(('true', 'false'))})"
+        if value != "DEFAULT" else SHOWN,
+        f"BEGIN; SET {name} = {value}; ROLLBACK; {SHOWN}",
+        f"BEGIN; SET {name} = {value}; COMMIT; {SHOWN}",
+        f"SET {name} = {value}; SELECT 1/0",
+        f"SET {name} = {value}; {SHOWN}",
+        f"BEGIN; SAVEPOINT a; SET {name} = {value}; ROLLBACK TO a; COMMIT; {SHOWN}",
+        f"BEGIN; SET {name} = {value}; SAVEPOINT a; SELECT 1/0; COMMIT",
+    ))
+    # A text that opens a block ends it, except where an error stops it in between.
+    return _sql(text, holds=text.startswith("BEGIN"))
+
+
+def _plain(rng, me):
+    return _sql(rng.choice((
+        SHOWN, SHOWN, "SELECT 1", "", "SELECT 1/0", "SELEC 1", "SELECT * FROM nowhere", "RESET ALL", "SELECT 1; SELECT 2; SELECT 3/0; SELECT 4",
+        "SHOW transaction_isolation", "SHOW transaction_read_only", f"SELECT sum(value) FROM iso_rows WHERE session = {me}",
+        f"INSERT INTO iso_rows VALUES ({me}, {rng.randrange(9)}) RETURNING value",
+        f"UPDATE iso_rows SET value = value + 1 WHERE session = {me}",
+        f"DELETE FROM iso_rows WHERE session = {me} AND value > 20",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SET ROLE app", "SET ROLE NONE", "RESET ROLE", "SET ROLE nobody_at_all",
+        "DO $$ BEGIN PERFORM set_config('app.tenant', 'from a block', false); RAISE NOTICE 'done'; END $$",
+        "DISCARD PLANS", "DISCARD SEQUENCES", "VALUES (1), (2)", "SELECT pg_notify('nobody', 'x') IS NULL", "NOTIFY nobody",
+        "LOCK TABLE iso_rows IN ACCESS SHARE MODE", "SELECT NULL::text, ''",
+    )))
+
+
+def _transaction(rng, me):
+    return _sql(rng.choice((
+        "BEGIN", "BEGIN", "BEGIN READ ONLY", "BEGIN ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION READ WRITE", "COMMIT", "COMMIT",
+        "END", "ROLLBACK", "ROLLBACK", "ABORT", "SAVEPOINT a", "SAVEPOINT b", "ROLLBACK TO a", "ROLLBACK TO SAVEPOINT b", "RELEASE a",
+        "COMMIT AND CHAIN", "ROLLBACK AND CHAIN", "SET TRANSACTION READ ONLY", "SET CONSTRAINTS ALL DEFERRED",
+    )), holds=True)
+
+
+def _kept(rng, me):
+    key, name = rng.randrange(3), rng.choice("pq")
+    return _sql(rng.choice((
+        "CREATE TEMP TABLE iso_temp (value int)", "CREATE TEMP TABLE iso_temp (value int) ON COMMIT DROP",
+        "INSERT INTO iso_temp VALUES (1), (2)", "SELECT * FROM iso_temp", "DROP TABLE iso_temp", "DROP TABLE IF EXISTS iso_temp",
+        "CREATE TEMP TABLE iso_rows AS SELECT 7 AS session, 7 AS value", "DISCARD TEMP",
+        f"LISTEN channel_{key}", f"UNLISTEN channel_{key}", "UNLISTEN *", "SELECT count(*) FROM pg_listening_channels()",
+        f"PREPARE {name} AS SELECT $1::int + 1, app_tenant FROM iso_shown", f"EXECUTE {name}(1)", f"DEALLOCATE {name}", "DEALLOCATE ALL",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT generate_series(1, 9)", "DECLARE c CURSOR FOR SELECT generate_series(1, 9)", "FETCH 2 FROM c",
+        "MOVE c", "CLOSE c", "CLOSE ALL", "DISCARD ALL", "DISCARD ALL",
+    )), holds=True)
+
+
+def _lock(rng, me):
+    key = rng.randrange(3)
+    return _sql(rng.choice((
+        f"SELECT pg_try_advisory_lock({key})", f"SELECT pg_try_advisory_lock({key})", f"SELECT pg_advisory_unlock({key})",
+        f"SELECT pg_try_advisory_lock_shared({key})", f"SELECT pg_advisory_unlock_shared({key})", "SELECT pg_advisory_unlock_all()",
+        f"SELECT pg_try_advisory_xact_lock({key})",
+    )), holds=True, alone=True)
+
+
+def _shared(rng, me):
+    """What others see, or what others have done."""
+    text = rng.choice((
+        "SELECT count(*), sum(value) FROM iso_rows", "SELECT nextval('iso_numbers')",
+        f"NOTIFY channel_{rng.randrange(3)}, '{rng.randrange(100)}'", f"SELECT pg_notify('channel_{rng.randrange(3)}', 'f')",
+        "SET LOCAL lock_timeout = '20ms'; ALTER TABLE iso_shape ADD COLUMN extra int",
+        "SET LOCAL lock_timeout = '20ms'; ALTER TABLE iso_shape DROP COLUMN extra",
+        "SELECT setval('iso_numbers', 1000, false)",
+    ))
+    return _sql(text, alone=True)
+
+
+def _sequence(rng, me):
+    return _sql(rng.choice((
+        "SELECT nextval('iso_numbers')", "SELECT nextval('iso_numbers'); SELECT currval('iso_numbers'), lastval()", "DISCARD SEQUENCES",
+        "BEGIN; SELECT nextval('iso_numbers'); SELECT lastval(); COMMIT",
+    )), alone=True, holds=True)
+
+
+STATEMENTS = ("SELECT $1::int * 2, app_tenant FROM iso_shown", "SELECT value FROM iso_shape WHERE session = $1",
+              "SELECT generate_series(1, $1::int)", "INSERT INTO iso_rows VALUES ($1::int + 100, 1) RETURNING session", "SELECT 10 / NULLIF($1::int, 0)", "SHOW work_mem",
+              "SELECT nothing", "SET app.tenant = 'extended'", "SELECT set_config('app.other', $1, false)")
+
+
+def _extended(rng, me):
+    name = rng.choice(("", "", "s1", "s2"))
+    # Of two errors the server tells that of the text, the proxy that of a name in use.
+    text = rng.choice([text for text in STATEMENTS if not name or text != "SELECT nothing"])
+    values = (str(rng.choice((me, 0, 3))),)
+    described = rng.choice((b"", w.describe("S", name), w.describe("P")))
+    rows = rng.choice((0, 0, 2))
+    run = w.bind(name, "", values) + (described if described[5:6] == b"P" else b"") + w.execute("", rows)
+    without_values = w.bind(name) + w.execute()
+    parts = rng.choice((
+        [w.parse(text, name), described if described[5:6] == b"S" else b"", run],
+        [w.parse(text, name), w.bind(name) if "$1" not in text else w.bind(name, "", values), w.execute()],
+        [run], [run, run, w.describe("S", name) if name else b""],
+        [w.parse(text, name)], [w.close("S", name), w.parse(text, name), run], [w.close("S", name)], [without_values],
+        [run, w.parse("SELECT 1/0"), w.bind(), w.execute(), run],
+        [w.parse("SELECT 1/0"), w.bind(), w.execute(), w.SYNC, run],
+        [w.parse("BEGIN"), w.bind(), w.execute(), w.parse("SET app.tenant = 'rolled back'"), w.bind(), w.execute(),
+         w.parse("ROLLBACK"), w.bind(), w.execute(), w.parse(SHOWN), w.bind(), w.execute()],
+        # The table changes its shape: who prepares the text anew must see it as it is now.
+        [w.close("S", "star"), w.parse("SELECT * FROM iso_shape WHERE session = $1", "star"), w.bind("star", "", values), w.execute()],
+        [w.bind(name, "portal", values), w.execute("portal", 1), w.execute("portal", 1), w.close("P", "portal")],
+    ))
+    data = b"".join(parts)
+    return Action(data + w.SYNC, f"extended {data!r}", holds=b"BEGIN" in data, reads=1 + data.count(w.SYNC))
+
+
+def _copy(rng, me):
+    into = w.query(f"COPY iso_rows FROM STDIN")
+    rows = w.copy_data(f"{me}\t5\n".encode())
+    data = rng.choice((
+        w.query(f"COPY (SELECT value FROM iso_rows WHERE session = {me} ORDER BY 1) TO STDOUT"),
+        into + rows + w.COPY_DONE, into + rows + w.message("f", b"changed my mind\0"), into + w.copy_data(b"not\ta\trow\n") + w.COPY_DONE,
+    ))
+    # A COPY that fails to start takes the messages behind it for stray ones, which the server ignores.
+    return Action(data, f"copy {data!r}")
+
+
+KINDS = ((30, _setting), (20, _plain), (18, _transaction), (18, _kept), (5, _lock), (5, _shared), (4, _sequence), (22, _extended), (5, _copy))
+
+
+@dataclass
+class Session:
+    """One session on both sides."""
+
+    index: int
+    proxied: w.Wire
+    direct: w.Wire
+    status: str = "I"
+    may_hold: bool = False
+    history: list = field(default_factory=list)
+    told: dict = field(default_factory=lambda: {"proxied": [], "direct": []})
+
+    def holds(self):
+        """Whether it may need a connection of its own now."""
+        return self.may_hold or self.status != "I"
+
+
+class Difference(AssertionError):
+    """The proxy answered otherwise than Postgres."""
+
+
+class World:
+    """Sessions on both sides; `pool` is how many connections the proxy has."""
+
+    def __init__(self, seed, proxied, direct, pool):
+        self.seed, self.rng, self.pool = seed, random.Random(seed), pool
+        self.connect = {"proxied": proxied, "direct": direct}
+        self.sessions = [self._session(i) for i in range(SESSIONS)]
+        self.actions = 0
+        self.interleavings = 0
+
+    def close(self):
+        """Ends every session."""
+        for session in self.sessions:
+            session.proxied.sock.close()
+            session.direct.sock.close()
+
+    def _session(self, index):
+        return Session(index, self.connect["proxied"](), self.connect["direct"]())
+
+    def run(self, interleavings):
+        """Plays that many interleavings; raises `Difference` at the first answer that differs."""
+        for _ in range(interleavings):
+            for _ in range(STEPS):
+                self._step()
+            self._compare_notifications()
+            self.interleavings += 1
+            if self.rng.random() < 0.3:
+                self._replace(self.rng.choice(self.sessions))
+
+    def _step(self):
+        free = self.pool - 1 - sum(s.holds() for s in self.sessions)
+        # Those who hold a connection act more often, or their states would hardly change.
+        holders = [s for s in self.sessions if s.holds()]
+        chosen = self.rng.sample(self.sessions, self.rng.randint(1, 6))
+        chosen += [s for s in holders if s not in chosen and self.rng.random() < 0.5]
+        batch = []
+        for session in chosen:
+            action = self._action(session)
+            if action.alone:
+                if batch:
+                    continue
+                batch = [(session, action)]
+                break
+            if action.holds and not session.holds():
+                if free <= 0:
+                    continue
+                free -= 1
+            batch.append((session, action))
+        for session, action in batch:
+            session.history.append(action.label)
+            session.may_hold |= action.holds
+            session.proxied.send(action.data)
+            session.direct.send(action.data)
+        for session, action in batch:
+            self._compare(session, action)
+        self.actions += len(batch)
+
+    def _action(self, session):
+        kinds = [make for _, make in KINDS]
+        while True:
+            action = self.rng.choices(kinds, [weight for weight, _ in KINDS])[0](self.rng, session.index)
+            full = sum(s.holds() for s in self.sessions) >= self.pool - 1
+            if not (action.holds and full and not session.holds()):
+                return action
+
+    def _compare(self, session, action):
+        sides = {}
+        for name, conn in (("direct", session.direct), ("proxied", session.proxied)):
+            try:
+                messages = [m for _ in range(action.reads) for m in conn.until()]
+            except (w.Closed, TimeoutError) as problem:
+                self._differ(session, f"{name}: {problem!r}; direct: {sides.get('direct')}")
+            session.told[name] += [_notification(m) for m in messages if m.kind == "A"]
+            sides[name] = [_comparable(m) for m in messages if m.kind not in "AS"]
+        if sides["direct"] != sides["proxied"] and not _is_refused_for_its_block(**sides):
+            self._differ(session, _first_difference(sides["direct"], sides["proxied"]))
+        if session.direct.parameters != session.proxied.parameters:
+            both = session.direct.parameters.items() ^ session.proxied.parameters.items()
+            self._differ(session, f"ParameterStatus: {sorted(both)}")
+        session.status = messages[-1].body.decode()
+        if session.may_hold and session.status == "I":
+            (answer,) = [m for m in session.direct.simple(HELD) if m.kind in "DE"]
+            session.may_hold = answer.kind == "E" or answer.row() != ["0"]
+            # As on the other side: a simple query ends the unnamed statement.
+            session.proxied.simple("")
+
+    def _compare_notifications(self):
+        for session in self.sessions:
+            told = session.told
+
+            def same():
+                for name in told:
+                    conn = getattr(session, name)
+                    # Whatever was on its way arrives before this answer or with the next.
+                    told[name] += [_notification(m) for m in conn.simple("") if m.kind == "A"]
+                return sorted(told["direct"]) == sorted(told["proxied"])
+
+            try:
+                wait_until(same, "notifications", 5)
+            except AssertionError:
+                self._differ(session, f"notifications {told}")
+            told["direct"], told["proxied"] = [], []
+
+    def _replace(self, session):
+        """The session ends, politely or not, whatever it holds; another takes its place."""
+        polite = self.rng.random() < 0.5
+        # Its advisory locks must be gone on both sides before anybody asks for them.
+        for conn in (session.proxied, session.direct):
+            conn.simple("ROLLBACK")
+            conn.simple("SELECT pg_advisory_unlock_all()")
+            if polite:
+                conn.send(w.TERMINATE)
+            conn.sock.close()
+        self.sessions[session.index] = self._session(session.index)
+
+    def _differ(self, session, what):
+        history = "\n    ".join(session.history[-25:])
+        raise Difference(f"seed {self.seed}, interleaving {self.interleavings}, session {session.index}: {what}\n  it did:\n    {history}")
+
+
+def _first_difference(direct, proxied):
+    """Where two answers part."""
+    at = next((i for i, (a, b) in enumerate(zip(direct, proxied)) if a != b), min(len(direct), len(proxied)))
+    return f"answers differ at message {at}\n  direct:  {direct[at:at + 3]}\n  proxied: {proxied[at:at + 3]}"
+
+
+def _is_refused_for_its_block(direct, proxied):
+    """In a failed block a statement that has to be prepared again is refused for the block before its parameters are looked at."""
+    if len(direct) != len(proxied):
+        return False
+    parts = [(a, b) for a, b in zip(direct, proxied) if a != b]
+    return all(a[0] == b[0] == "E" and b[1]["C"] == "25P02" for a, b in parts)
+
+
+def _notification(message):
+    """Channel and payload: the process differs."""
+    return message.body[4:]
+
+
+def _comparable(message):
+    """What must be the same: objects have other OIDs in another database."""
+    if message.kind == "T":
+        return ("T", _columns(message.body))
+    if message.kind in "EN":
+        # A line number of the server's own source says nothing to a client.
+        return (message.kind, {k: v for k, v in message.fields().items() if k not in "LFR"})
+    return (message.kind, message.body)
+
+
+def _columns(body):
+    result, at = [], 2
+    for _ in range(int.from_bytes(body[:2], "big")):
+        end = body.index(b"\0", at)
+        table, rest = body[end + 1:end + 5], body[end + 5:end + 19]
+        result.append((body[at:end], table != bytes(4), rest))
+        at = end + 19
+    return result
