@@ -73,6 +73,9 @@ pub enum Verdict {
 pub struct Pending {
     /// What the client is told when it would run it.
     pub denial: Denial,
+    /// Whether planning it runs nothing of the database's own: the planner calls what says that it is IMMUTABLE, and EXECUTE's
+    /// arguments.
+    pub may_be_planned: bool,
     pub(super) _sealed: Sealed,
 }
 
