@@ -10,15 +10,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use lru::LruCache;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use crate::admin::{Check, Readiness};
 use crate::audit::{AuditError, AuditLog, Event, Record};
-use crate::auth::{AuthError, Decoy};
+use crate::auth::{Decoy, LoginDelays, ScramError};
 use crate::config::{self, Config, ConfigErrors, PoolLimits, Role, Target, Tier, User};
 use crate::guard::Judge;
 use crate::policy::sqlstate;
 use crate::session::{Order, Sessions};
+use crate::startup::Places;
 use crate::telemetry::{PoolGauges, ProcessMetrics, TierMetrics};
 use crate::tls::{self, TlsSetupError};
 use crate::upstream::{
@@ -48,6 +48,10 @@ pub struct Server {
     pub audit: AuditLog,
     /// Answers for users that do not exist.
     pub decoy: Decoy,
+    /// Pauses after failed logins.
+    pub login_delays: LoginDelays,
+    /// Sessions by user and by database.
+    pub places: Arc<Places>,
     /// Metrics of the process.
     pub metrics: ProcessMetrics,
     runtime: ArcSwap<Runtime>,
@@ -64,7 +68,7 @@ pub struct Runtime {
     /// Counts the configurations of this process.
     pub generation: u64,
     /// TLS towards clients.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<tls::Acceptor>,
     targets: BTreeMap<(String, Tier), Arc<TargetRuntime>>,
     judges: Mutex<HashMap<(String, Role), Arc<Judge>>>,
 }
@@ -115,7 +119,7 @@ pub enum StartError {
     Audit(#[from] AuditError),
     /// The system lacks something.
     #[error(transparent)]
-    Auth(#[from] AuthError),
+    Auth(#[from] ScramError),
 }
 
 impl Server {
@@ -127,6 +131,8 @@ impl Server {
             sessions: Arc::new(Sessions::default()),
             audit,
             decoy: Decoy::new()?,
+            login_delays: LoginDelays::default(),
+            places: Arc::default(),
             metrics: ProcessMetrics::new(),
             runtime: ArcSwap::from_pointee(runtime),
             is_draining: AtomicBool::new(false),
@@ -260,7 +266,7 @@ impl std::fmt::Debug for Runtime {
 
 impl Runtime {
     fn new(config: Config, generation: u64, old: Option<&Runtime>) -> Result<Self, TlsSetupError> {
-        let tls = config.listen.tls.as_ref().map(tls::server_config).transpose()?.map(TlsAcceptor::from);
+        let tls = config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
         let mut targets = BTreeMap::new();
         for (name, database) in &config.databases {
             for (tier, target) in &database.targets {

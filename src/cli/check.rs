@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::cli::{ConfigArg, connect};
-use crate::config::{self, Config, Loaded, Role, Target, Tier, format_duration};
+use crate::config::{self, Config, Loaded, Role, Target, Tier, User, format_duration};
 
 /// Arguments of `pgbelay check`.
 #[derive(clap::Args, Debug)]
@@ -133,11 +133,25 @@ fn upstream(target: &Target) -> String {
 
 fn users(config: &Config) -> Table {
     let mut table = Table::default();
-    table.row(["user", "role"]);
+    table.row(["user", "role", "proves itself by", "connections"]);
     for user in config.users.values() {
-        table.row([user.name.as_str(), user.role.as_str()]);
+        let most = user.max_connections.map_or_else(|| "no limit".to_owned(), |most| format!("at most {most}"));
+        table.row([user.name.as_str(), user.role.as_str(), &proof(user), &most]);
     }
     table
+}
+
+fn proof(user: &User) -> String {
+    let names: Vec<String> = user.certificates.iter().map(ToString::to_string).collect();
+    let mut proof = match (&user.verifier, names.is_empty()) {
+        (Some(_), true) => "password".to_owned(),
+        (Some(_), false) => format!("password and certificate {}", names.join(" or ")),
+        (None, _) => format!("certificate {}", names.join(" or ")),
+    };
+    if let Some(end) = user.valid_until {
+        proof.push_str(&format!(", until {}", end.format("%Y-%m-%d %H:%M UTC")));
+    }
+    proof
 }
 
 fn pools(config: &Config) -> Table {

@@ -10,7 +10,7 @@ use super::model::{Database, Secret, SslMode, Target};
 use super::policy::Tier;
 use super::reader::{At, Section};
 use super::url::UpstreamUrl;
-use super::values::{choice, duration, text};
+use super::values::{choice, connections, duration, text};
 
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -79,6 +79,7 @@ fn read_target(database: &str, tier: Tier, section: &Section<'_>, aliases: &mut 
     let alias = section.get("name", text);
     let ca = section.get("ca", text).map(|at| at.map(|path| reader.resolve(&path)));
     let connect_timeout = section.get("connect_timeout", duration);
+    let max_connections = section.get("max_connections", connections);
     let password = read_password(section);
     if !section.is_present() {
         return None;
@@ -113,6 +114,7 @@ fn read_target(database: &str, tier: Tier, section: &Section<'_>, aliases: &mut 
         sslmode,
         ca: ca.map(|at| at.value),
         connect_timeout: connect_timeout.map_or(DEFAULT_CONNECT_TIMEOUT, |at| at.value),
+        max_connections: max_connections.map(|at| at.value),
     })
 }
 

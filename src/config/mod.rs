@@ -3,6 +3,7 @@
 //! Loading has two stages: `reader` gives TOML values with their places, and one file a section makes of them the checked
 //! [`Config`]. docs/configuration.md is the reference of every key.
 
+mod certificate_name;
 mod databases;
 mod defaults;
 mod files;
@@ -19,10 +20,11 @@ mod url;
 mod users;
 mod values;
 
+pub use certificate_name::CertificateName;
 pub use defaults::{default_policy, default_pool};
 pub use load::{Loaded, known_keys, load, load_with_warnings, load_without_secrets, parse};
 pub use model::*;
 pub use policy::*;
 pub use problem::{ConfigErrors, Problem};
-pub use scram::scram_verifier;
+pub use scram::{Verifier, scram_verifier};
 pub use show::{format_bytes, format_duration, policy_values, pool_values};

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
+use super::certificate_name::CertificateName;
 use super::policy::{Policy, PoolLimits, Role, Tier};
 
 /// A secret: never shown by `Debug` or `Display` (invariant 8).
@@ -45,7 +48,7 @@ pub struct Config {
     /// Databases by name.
     pub databases: BTreeMap<String, Database>,
     /// Users by name.
-    pub users: BTreeMap<String, User>,
+    pub users: BTreeMap<String, Arc<User>>,
     /// The policy of every role on every tier.
     pub policies: BTreeMap<(Role, Tier), Arc<Policy>>,
     /// The pool limits of every tier.
@@ -67,6 +70,8 @@ pub struct Listen {
     pub max_clients: usize,
     /// Time a client has to finish the start-up and authentication.
     pub login_timeout: Duration,
+    /// Longest pause before a login is answered that follows failed ones; `None` for no pause.
+    pub failed_login_delay: Option<Duration>,
 }
 
 /// `tls = { … }` of `[listen]`
@@ -78,6 +83,8 @@ pub struct ListenTls {
     pub key: PathBuf,
     /// PEM file of the CA that signs client certificates; when given, clients may present one, and must be signed by it.
     pub client_ca: Option<PathBuf>,
+    /// PEM file of the revocation lists of that CA; a certificate on them is refused.
+    pub client_crl: Option<PathBuf>,
     /// Refuses clients that do not use TLS.
     pub required: bool,
 }
@@ -127,6 +134,8 @@ pub struct Target {
     pub ca: Option<PathBuf>,
     /// Time allowed for connecting and logging in.
     pub connect_timeout: Duration,
+    /// Most sessions of clients at once; more are refused with SQLSTATE 53300.
+    pub max_connections: Option<u32>,
 }
 
 impl Target {
@@ -158,8 +167,15 @@ pub struct User {
     pub name: String,
     /// Role.
     pub role: Role,
-    /// Postgres's SCRAM verifier (`SCRAM-SHA-256$…`); made when loading, if a cleartext came from `password_env`.
-    pub verifier: Secret,
+    /// Postgres's SCRAM verifier (`SCRAM-SHA-256$…`); made when loading, if a cleartext came from `password_env`. `None`
+    /// where the certificate alone logs in.
+    pub verifier: Option<Secret>,
+    /// The client must show a certificate with one of these names; where there are none, it needs no certificate.
+    pub certificates: Vec<CertificateName>,
+    /// Most sessions at once; more are refused with SQLSTATE 53300.
+    pub max_connections: Option<u32>,
+    /// From then on logins are refused.
+    pub valid_until: Option<DateTime<Utc>>,
 }
 
 /// The database and tier that a client's `database` start-up parameter means.

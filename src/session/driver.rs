@@ -22,6 +22,7 @@ use crate::audit::{Event, Record, SessionContext};
 use crate::config::OnAuditFailure;
 use crate::policy::sqlstate;
 use crate::server::{Kept, Server, TargetRuntime};
+use crate::startup::Place;
 use crate::stream::Stream;
 use crate::upstream::{CheckoutError, Lease, Parameters, Settings};
 use crate::wire::Report;
@@ -49,11 +50,14 @@ pub struct Session {
     pub told: Parameters,
     /// The reason given in the start-up message.
     pub reason: Option<Arc<str>>,
+    /// Its places among the sessions of its user and of its database.
+    pub places: [Place; 2],
 }
 
 /// Runs a session to its end.
 pub async fn run(session: Session) {
-    let Session { server, client, registered, target, context, judge, generation, initial, told, reason } = session;
+    let Session { server, client, registered, target, context, judge, generation, initial, told, reason, places } =
+        session;
     target.metrics.session_opened();
     let statements = Arc::clone(&target.statements);
     let mut driver = Driver {
@@ -70,6 +74,7 @@ pub async fn run(session: Session) {
         registered,
         target,
         generation,
+        _places: places,
     };
     let why = driver.serve().await;
     driver.end(why).await;
@@ -92,6 +97,8 @@ struct Driver {
     pinned: Vec<&'static str>,
     started: Instant,
     generation: u64,
+    /// Held as long as the session lives.
+    _places: [Place; 2],
 }
 
 impl Driver {

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use pgwire::messages::startup::Authentication;
 
 use super::options::StartupOptions;
-use super::{Refused, Startup, told};
+use super::{Owner, Place, Refused, Startup, told};
 use crate::audit::{Event, Record, SessionContext};
 use crate::config::{LookupError, OnAuditFailure, Tier, User, format_duration};
 use crate::guard::{Judge, LocalAction, Route, denial_report, notice_report};
@@ -39,6 +39,7 @@ impl Startup {
         let judge = runtime
             .judge(user.role, &target)
             .ok_or_else(|| told(sqlstate::INTERNAL, "the role has no policy on this tier"))?;
+        let places = self.take_places(user, &target, &options)?;
         let mut out = BytesMut::new();
         let initial = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;
         let (initial, told_parameters) = self.greeting(&target, &initial).await?;
@@ -84,7 +85,36 @@ impl Startup {
             initial,
             told: told_parameters,
             reason: options.reason,
+            places,
         })
+    }
+
+    /// The session's places among those of its user and of its database (SQLSTATE 53300 when there is none).
+    fn take_places(
+        &self,
+        user: &User,
+        target: &TargetRuntime,
+        options: &StartupOptions,
+    ) -> Result<[Place; 2], Refused> {
+        let take = |owner: Owner, most: Option<u32>, kind: &'static str, whose: String| {
+            self.server.places.take(owner, most).ok_or_else(|| {
+                let report = told(sqlstate::TOO_MANY_CONNECTIONS, format!("too many connections for {whose}"))
+                    .detail(format!("max_connections allows {}.", most.unwrap_or_default()))
+                    .hint("Close connections that are not used, or have max_connections raised.");
+                self.login_refused(options, kind, &report.message.clone(), report)
+            })
+        };
+        let of_user = format!("user \"{}\"", user.name);
+        let of_database = format!("database \"{}\"", target.name);
+        Ok([
+            take(Owner::User(user.name.clone()), user.max_connections, "user_connections", of_user)?,
+            take(
+                Owner::Database(target.name.clone()),
+                target.target.max_connections,
+                "database_connections",
+                of_database,
+            )?,
+        ])
     }
 
     async fn greeting(
