@@ -22,8 +22,8 @@ use crate::startup::Places;
 use crate::telemetry::{PoolGauges, ProcessMetrics, TierMetrics};
 use crate::tls::{self, TlsSetupError};
 use crate::upstream::{
-    CheckoutError, ConnectError, Endpoint, Parameters, Pool, ServerCatalog, Settings, SettingsError, SharedCatalog,
-    Statements, empty_catalog,
+    CheckoutError, ConnectError, Endpoint, Lease, Parameters, Pool, Reach, ReplicaSet, ServerCatalog, ServerRole,
+    Settings, SettingsError, SharedCatalog, Statements, empty_catalog,
 };
 use crate::wire::Report;
 
@@ -82,6 +82,8 @@ pub struct TargetRuntime {
     pub target: Arc<Target>,
     /// Its pool.
     pub pool: Arc<Pool>,
+    /// Where its read-only sessions go.
+    pub replicas: Option<Arc<ReplicaSet>>,
     /// Prepared statements by text.
     pub statements: Arc<Statements>,
     /// Its metrics.
@@ -175,7 +177,7 @@ impl Server {
                     .iter()
                     .filter(|(key, t)| runtime.targets.get(key).is_none_or(|new| !Arc::ptr_eq(new, t)))
                 {
-                    gone.1.pool.close_idle();
+                    gone.1.close_idle();
                 }
                 self.runtime.store(Arc::new(runtime));
                 self.sessions.wake_all();
@@ -317,7 +319,9 @@ impl Runtime {
 impl TargetRuntime {
     fn new(target: Arc<Target>, limits: PoolLimits) -> Result<Self, TlsSetupError> {
         let endpoint = Arc::new(Endpoint::new(Arc::clone(&target))?);
+        let replicas = target.replicas.as_ref().map(|replicas| ReplicaSet::new(replicas, limits)).transpose()?;
         Ok(Self {
+            replicas,
             name: target.name(),
             metrics: TierMetrics::new(&target.database, target.tier),
             pool: Pool::new(endpoint, limits),
@@ -336,6 +340,8 @@ impl TargetRuntime {
     pub async fn greeting(
         &self,
         settings: &Settings,
+        reach: Reach,
+        patience: Duration,
     ) -> Result<Result<(Settings, Parameters), SettingsError>, CheckoutError> {
         let known = self
             .greetings
@@ -346,7 +352,7 @@ impl TargetRuntime {
         if let Some(known) = known {
             return Ok(Ok(known));
         }
-        let mut lease = self.pool.checkout().await?;
+        let mut lease = self.checkout(reach, patience).await?;
         let applied = lease.connection().apply(settings).await;
         if let Ok(parameters) = &applied {
             self.greetings.lock().unwrap_or_else(PoisonError::into_inner).put(settings.clone(), parameters.clone());
@@ -364,6 +370,20 @@ impl TargetRuntime {
         taken.ok().map(|_| Kept(Arc::clone(&self.kept)))
     }
 
+    /// A connection to such a server, waiting at most `patience` and the pool's `wait`. When no replica can be used, the
+    /// primary does their work.
+    ///
+    /// Cancel safety: dropping it leaves the queue and loses nothing.
+    pub async fn checkout(&self, reach: Reach, patience: Duration) -> Result<Lease, CheckoutError> {
+        if reach == Reach::Replica
+            && let Some(replicas) = &self.replicas
+            && let Some(lease) = replicas.checkout(patience).await?
+        {
+            return Ok(lease);
+        }
+        self.pool.checkout(patience).await
+    }
+
     /// What a client is told when no connection became free (SQLSTATE 53300).
     pub fn full(&self, max: u32, waited: Duration) -> Report {
         Report::error(
@@ -374,18 +394,23 @@ impl TargetRuntime {
         .hint("Try again; end transactions sooner, or have pool.max raised for this tier.")
     }
 
-    /// What a client is told when the server cannot be reached (SQLSTATE 08001); the cause goes into log and metrics.
+    /// What a client is told when the server cannot be reached (SQLSTATE 08001, or 57P03 while it starts); the cause goes into
+    /// log and metrics.
     pub fn unreachable(&self, error: &ConnectError) -> Report {
         self.metrics.upstream_error(error.kind());
         tracing::error!(target = %self.name, %error, "cannot connect upstream");
-        Report::error(sqlstate::CANNOT_CONNECT, format!("cannot connect to {}", self.name))
+        Report::error(error.sqlstate(), format!("cannot connect to {}", self.name))
             .detail(error.client_text())
             .hint("Try again; whoever runs pgbelay finds the cause in its log.")
     }
 
     async fn maintain(&self, server: &Server) {
         let mut outcome = self.pool.maintain().await;
-        if outcome.is_ok() && self.is_catalog_due() {
+        self.pool.check_health().await;
+        if let Some(replicas) = &self.replicas {
+            replicas.maintain().await;
+        }
+        if outcome.is_ok() && self.pool.trouble().is_none() && self.is_catalog_due() {
             match ServerCatalog::load(&self.pool.endpoint).await {
                 Ok(catalog) => {
                     if !self.catalog.load().same_functions(&catalog) {
@@ -397,7 +422,7 @@ impl TargetRuntime {
                     // The server's own parameters may have changed with its configuration.
                     self.greetings.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 }
-                Err(error) => outcome = Err(error),
+                Err(error) => outcome = Err(Arc::new(error)),
             }
         }
         if let Err(error) = &outcome {
@@ -407,10 +432,29 @@ impl TargetRuntime {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if *logged != trouble {
             match &trouble {
-                None => tracing::info!(target = %self.name, "database reachable"),
+                None => tracing::info!(target = %self.name, hosts = self.hosts(), "database reachable"),
                 Some(error) => tracing::error!(target = %self.name, %error, "database not reachable"),
             }
             *logged = trouble;
+        }
+    }
+
+    fn close_idle(&self) {
+        self.pool.close_idle();
+        if let Some(replicas) = &self.replicas {
+            replicas.pool.close_idle();
+        }
+    }
+
+    /// The hosts in words: `db1:5432 (primary), db2:5432 (standby)`.
+    fn hosts(&self) -> String {
+        let words = |pool: &Pool| {
+            let hosts: Vec<String> = pool.endpoint.hosts().iter().map(ToString::to_string).collect();
+            hosts.join(", ")
+        };
+        match &self.replicas {
+            None => words(&self.pool),
+            Some(replicas) => format!("{}; replicas: {}", words(&self.pool), words(&replicas.pool)),
         }
     }
 
@@ -419,14 +463,22 @@ impl TargetRuntime {
     }
 
     fn show_pool(&self) {
-        let now = self.pool.usage();
-        self.metrics.pool(PoolGauges {
-            max: self.limits.max,
-            open: now.open,
-            idle: now.idle,
-            in_use: now.open.saturating_sub(now.idle),
-            waiting: now.waiting,
-        });
+        let mut all = PoolGauges::default();
+        for pool in [Some(&self.pool), self.replicas.as_deref().map(|replicas| &replicas.pool)].into_iter().flatten() {
+            let now = pool.usage();
+            all.max += self.limits.max;
+            all.open += now.open;
+            all.idle += now.idle;
+            all.in_use += now.open.saturating_sub(now.idle);
+            all.waiting += now.waiting;
+            for host in pool.endpoint.hosts() {
+                self.metrics.host(&host.host, host.role.map(ServerRole::as_str), host.open);
+            }
+        }
+        self.metrics.pool(all);
+        for (host, lag) in self.replicas.iter().flat_map(|replicas| replicas.lags()) {
+            self.metrics.replica_lag(&host, lag);
+        }
     }
 }
 
@@ -453,7 +505,11 @@ impl Readiness for ServerReadiness {
         for target in server.runtime().targets.values() {
             let is_reachable = target.pool.trouble().is_none();
             let detail = if is_reachable { "reachable" } else { "not reachable" };
-            checks.push(check(format!("database {}", target.name), is_reachable, detail.to_owned()));
+            checks.push(check(
+                format!("database {}", target.name),
+                is_reachable,
+                format!("{detail}: {}", target.hosts()),
+            ));
         }
         checks
     }

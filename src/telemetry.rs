@@ -314,6 +314,11 @@ impl TierMetrics {
         counter!(DENIALS, "database" => self.database.clone(), "tier" => self.tier, "rule" => rule).increment(1);
     }
 
+    /// A rule in report mode would have refused a statement.
+    pub fn would_deny(&self, rule: &'static str) {
+        counter!(WOULD_DENY, "database" => self.database.clone(), "tier" => self.tier, "rule" => rule).increment(1);
+    }
+
     /// A limit ended a statement or a session.
     pub fn limit(&self, limit: Limit) {
         counter!(LIMITS, "database" => self.database.clone(), "tier" => self.tier, "kind" => limit.as_str())
@@ -332,6 +337,24 @@ impl TierMetrics {
         self.pool_idle.set(f64::from(now.idle));
         self.pool_in_use.set(f64::from(now.in_use));
         self.pool_waiting.set(f64::from(now.waiting));
+    }
+
+    /// The connections open to one host; its role is `primary` or `standby`, if known.
+    pub fn host(&self, host: &str, role: Option<&'static str>, open: u32) {
+        let role = role.unwrap_or("unknown");
+        // What it was before counts nothing any more.
+        for known in ["primary", "standby", "unknown"] {
+            let now = if known == role { open } else { 0 };
+            gauge!(UPSTREAM_CONNECTIONS, "database" => self.database.clone(), "tier" => self.tier,
+                "host" => host.to_owned(), "role" => known)
+            .set(f64::from(now));
+        }
+    }
+
+    /// How far a replica is behind; `None` when that is not known.
+    pub fn replica_lag(&self, host: &str, lag: Option<Duration>) {
+        gauge!(REPLICA_LAG, "database" => self.database.clone(), "tier" => self.tier, "host" => host.to_owned())
+            .set(lag.map_or(f64::INFINITY, |lag| lag.as_secs_f64()));
     }
 
     /// A session began to hold a connection because of `reason`: `temp_object`, `listen`, `advisory_lock`, …

@@ -17,9 +17,11 @@ use rustls::{
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::client::TlsStream;
 
-use crate::config::{ListenTls, SslMode};
+use crate::config::{ClientCertificate, ListenTls, SslMode, Target};
 use end_point::end_point;
 
 /// The protocol name that direct TLS must negotiate (Postgres documentation, "SSL Session Encryption").
@@ -65,8 +67,7 @@ pub fn acceptor(tls: &ListenTls) -> Result<Acceptor, TlsSetupError> {
         |e: &dyn std::fmt::Display| TlsSetupError::Unusable { path: tls.cert.clone(), reason: e.to_string() };
     let certificates = read_certificates(&tls.cert)?;
     let end_point = certificates.first().and_then(|certificate| end_point(certificate)).map(Arc::from);
-    let key = PrivateKeyDer::from_pem_file(&tls.key)
-        .map_err(|e| TlsSetupError::Pem { path: tls.key.clone(), reason: e.to_string() })?;
+    let key = read_key(&tls.key)?;
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|e| unusable(&e))?;
@@ -90,8 +91,7 @@ fn client_verifier(ca: &Path, crl: Option<&Path>) -> Result<Arc<dyn ClientCertVe
     let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider()).allow_unauthenticated();
     if let Some(crl) = crl {
         let lists = CertificateRevocationListDer::pem_file_iter(crl).and_then(|lists| lists.collect());
-        let lists: Vec<_> =
-            lists.map_err(|e| TlsSetupError::Pem { path: crl.to_owned(), reason: e.to_string() })?;
+        let lists: Vec<_> = lists.map_err(|e| TlsSetupError::Pem { path: crl.to_owned(), reason: e.to_string() })?;
         // As in Postgres a list that has run out refuses everybody whom it speaks of, until a new one is there.
         builder = builder.with_crls(lists).enforce_revocation_expiration();
     }
@@ -107,27 +107,39 @@ pub fn refused_certificate(error: &io::Error) -> Option<&CertificateError> {
 }
 
 /// The connector's configuration for one upstream; `None` for `sslmode=disable`.
-pub fn client_config(mode: SslMode, ca: Option<&Path>) -> Result<Option<Arc<ClientConfig>>, TlsSetupError> {
+pub fn client_config(target: &Target) -> Result<Option<Arc<ClientConfig>>, TlsSetupError> {
+    let ca = target.ca.as_deref();
     let path = ca.unwrap_or(Path::new("the built-in CAs"));
     let unusable = |e: &dyn std::fmt::Display| TlsSetupError::Unusable { path: path.to_owned(), reason: e.to_string() };
     let roots = || match ca {
         Some(file) => read_roots(file),
         None => Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
     };
-    let identity = match mode {
+    let identity = match target.sslmode {
         SslMode::Disable => return Ok(None),
         SslMode::Prefer | SslMode::Require => Identity::Anyone,
         SslMode::VerifyCa => Identity::SignedByCa(web_pki(roots()?).map_err(|e| unusable(&e))?),
         SslMode::VerifyFull => Identity::SignedForHost(web_pki(roots()?).map_err(|e| unusable(&e))?),
     };
-    let mut config = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|e| unusable(&e))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ServerIdentity { identity, provider: provider() }))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(ServerIdentity { identity, provider: provider() }));
+    let mut config = match &target.certificate {
+        None => builder.with_no_client_auth(),
+        Some(ClientCertificate { cert, key }) => builder
+            .with_client_auth_cert(read_certificates(cert)?, read_key(key)?)
+            .map_err(|e| TlsSetupError::Unusable { path: key.clone(), reason: e.to_string() })?,
+    };
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Some(Arc::new(config)))
+}
+
+/// What a SCRAM login to this server is bound to (RFC 5929, `tls-server-end-point`): a hash of the server's certificate. `None`
+/// when its signature has no hash that can be used.
+pub fn server_end_point(stream: &TlsStream<TcpStream>) -> Option<Vec<u8>> {
+    stream.get_ref().1.peer_certificates()?.first().and_then(|certificate| end_point(certificate))
 }
 
 /// The name to verify a host by.
@@ -151,6 +163,10 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSet
         .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
         .map_err(|e| pem(e.to_string()))?;
     if certificates.is_empty() { Err(pem("no certificate in it".to_owned())) } else { Ok(certificates) }
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsSetupError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|e| TlsSetupError::Pem { path: path.to_owned(), reason: e.to_string() })
 }
 
 fn read_roots(path: &Path) -> Result<RootCertStore, TlsSetupError> {

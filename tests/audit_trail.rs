@@ -13,6 +13,7 @@ use std::time::Duration;
 use pgbelay::audit::verify::{Finding, Options, Summary, verify};
 use pgbelay::audit::{AuditError, AuditLog, Event, Record, SessionContext, StatementRecord};
 use pgbelay::config::{self, Role, Tier};
+use pgbelay::policy::WouldDeny;
 use proptest::prelude::*;
 
 /// Tells a test process that it is a child, and where the trail is.
@@ -351,14 +352,21 @@ prop_compose! {
         verdict in proptest::option::of(proptest::sample::select(&["allow", "deny"][..])),
         sqlstate in proptest::option::of(text()), message in proptest::option::of(text()),
         parameters in proptest::option::of(proptest::collection::vec(proptest::option::of(text()), 0..4)),
+        reported in proptest::collection::vec(text(), 0..3),
     ) -> Record {
         let [statement_no, rows, bytes, duration] = numbers;
         Record {
             event, session: session.map(Arc::new), statement: statement.map(Arc::new), statement_no,
             reason: reason.map(Arc::from), rule, verdict, rows, bytes,
             duration: duration.map(Duration::from_micros), sqlstate, parameters, message,
+            would_deny: reported.into_iter().map(would_deny).collect(),
         }
     }
+}
+
+fn would_deny(detail: String) -> WouldDeny {
+    let (message, hint) = Default::default();
+    WouldDeny { rule: "unbounded-write", verdict: "confirm", message, detail, hint }
 }
 
 /// What the documentation says a record's line holds, built without the code that writes it.
@@ -393,6 +401,10 @@ fn expected(record: &Record) -> serde_json::Map<String, serde_json::Value> {
     put("reason", record.reason.as_deref().map(Into::into));
     put("rule", record.rule.map(Into::into));
     put("verdict", record.verdict.map(Into::into));
+    let reported = record.would_deny.iter();
+    let reported: Vec<_> =
+        reported.map(|w| serde_json::json!({ "rule": w.rule, "verdict": w.verdict, "detail": w.detail })).collect();
+    put("would_deny", (!reported.is_empty()).then(|| reported.into()));
     put("rows", record.rows.map(Into::into));
     put("bytes", record.bytes.map(Into::into));
     put("duration_us", record.duration.map(|d| (d.as_micros() as u64).into()));

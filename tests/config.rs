@@ -150,7 +150,7 @@ fn the_contracts_example_means_what_it_says() {
     assert_eq!((int.tier, int.password.as_ref().unwrap().expose()), (Tier::Int, "s3cret"));
     let prod = config.target("app_prod").unwrap();
     assert_eq!(prod, config.target("app:prod").unwrap());
-    assert_eq!((prod.host.as_str(), prod.port, prod.sslmode), ("db", 5432, SslMode::VerifyFull));
+    assert_eq!((prod.hosts[0].to_string().as_str(), prod.sslmode), ("db:5432", SslMode::VerifyFull));
     assert_eq!(prod.password.as_ref().unwrap().expose(), "sesame");
 
     let engineer = config.policy(Role::Engineer, Tier::Prod).unwrap();
@@ -177,6 +177,7 @@ fn every_policy_key_can_be_set_for_a_role() {
         "warn",
         "confirm",
         "warn",
+        "confirm",
         "confirm",
         "deny",
         "warn",
@@ -215,6 +216,7 @@ fn a_tiers_override_reaches_the_roles_it_is_meant_for() {
         ("unbounded_write", "confirm", &all),
         ("truncate_drop", "confirm", &all),
         ("ddl", "confirm", &["admin", "agent", "auditor", "engineer", "service"]),
+        ("unsafe_ddl", "confirm", &all),
         ("dangerous", "confirm", &all),
         ("opaque_write", "confirm", &["admin", "agent", "auditor", "engineer", "migrator"]),
         ("code_block", "confirm", &all),
@@ -223,7 +225,7 @@ fn a_tiers_override_reaches_the_roles_it_is_meant_for() {
         ("max_bytes_returned", "3MiB", &["admin", "agent", "auditor", "engineer"]),
         ("session_limit", "7m", &people),
         ("statement_timeout", "4s", &all),
-        ("lock_timeout", "none", &all),
+        ("lock_timeout", "5m", &all),
         ("idle_in_transaction_timeout", "6s", &all),
         ("audit", "changes", &all),
         ("audit_parameters", "true", &all),
@@ -307,6 +309,9 @@ fn documented_keys() -> Vec<String> {
                 "`[users.NAME]`" => vec!["users.NAME"],
                 heading if heading.starts_with("`[tiers.TIER]`") => vec!["tiers.TIER", "roles.ROLE.TIER"],
                 heading if heading.starts_with("`pool = { … }`") => vec!["tiers.TIER.pool"],
+                heading if heading.starts_with("`rules.RULE`") => {
+                    vec!["tiers.TIER.rules.RULE", "roles.ROLE.TIER.rules.RULE"]
+                }
                 _ => vec![],
             };
         }
@@ -324,9 +329,13 @@ fn the_reference_names_every_key_and_no_other() {
     let tables = ["listen", "admin", "audit", "databases", "users", "tiers", "roles", "listen.tls", "tiers.TIER.pool"];
     let placeholders =
         ["databases.NAME", "databases.NAME.TIER", "users.NAME", "tiers.TIER", "roles.ROLE", "roles.ROLE.TIER"];
+    let rules =
+        ["tiers.TIER", "roles.ROLE.TIER"].map(|table| [format!("{table}.rules"), format!("{table}.rules.RULE")]);
     let known = config::known_keys();
     for key in &known {
-        let is_table = tables.contains(&key.as_str()) || placeholders.contains(&key.as_str());
+        let is_table = tables.contains(&key.as_str())
+            || placeholders.contains(&key.as_str())
+            || rules.as_flattened().contains(key);
         assert!(is_table || documented.contains(key), "{key} is not in docs/configuration.md");
     }
     let roles = Role::ALL.map(|role| format!("users.NAME.{role}"));
@@ -370,6 +379,29 @@ fn check_prints_all_errors_and_exits_1() {
     assert!(output.stdout.is_empty());
     assert_eq!(pgbelay(&["check", "--config", "no-such-file"], b"").status.code(), Some(1));
     assert_eq!(pgbelay(&["check", "--no-such-option"], b"").status.code(), Some(2));
+}
+
+#[test]
+fn check_lists_the_rules_that_are_set_on_their_own() {
+    let text = fs::read_to_string(root().join("tests/cases/config/ok/rules.toml")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    fs::write(&path, text).unwrap();
+    let output = pgbelay(&["check", "--config", path.to_str().unwrap()], b"");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<Vec<&str>> = shown
+        .split_once("Rules on prod that are set on their own\n")
+        .unwrap_or_else(|| panic!("{shown}"))
+        .1
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[0], ["rule", "admin", "agent", "auditor", "engineer", "migrator", "service"]);
+    // Where READ ONLY on the server does not stop it, a read-only session is held to the rule.
+    assert_eq!(rows[1], ["dangerous-function", "enforce", "enforce", "enforce", "enforce", "report", "report"]);
+    assert_eq!(rows[2], ["row-limit", "report", "report", "report", "report", "report", "report"]);
+    assert_eq!(rows[3], ["unbounded-write", "report", "report", "report", "enforce", "report", "report"]);
+    assert!(!shown.contains("Rules on stg"), "{shown}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pgbelay::config::{Policy, default_policy};
-use pgbelay::policy::{Clamp, SessionView, StaticCatalog, Verdict, clamp, decide};
+use pgbelay::policy::{Clamp, SessionTables, SessionView, StaticCatalog, Verdict, clamp, decide};
 use pgbelay::sql::{Effect, SettingValue, classify};
 
 const ATTACKS: &str = include_str!("corpus/attacks.jsonl");
@@ -71,6 +71,7 @@ fn judge(step: &str, policy: &Policy) -> Verdict {
         database: "app",
         reason: Some("INC-42"),
         catalog: &StaticCatalog,
+        tables: SessionTables::NONE,
         confirmation: pgbelay::policy::Confirmation::NotGiven,
     };
     decide(&Arc::new(classify(step)), policy, &view)

@@ -137,3 +137,27 @@ fn wrong_usage_is_status_2() {
         assert_eq!(explain(arguments, "").status.code(), Some(2), "{arguments:?}");
     }
 }
+
+#[test]
+fn what_a_rule_in_report_mode_would_refuse_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    let config = "[audit]\npath = \"a\"\n[databases.app]\ndefault_tier = \"prod\"\n\
+                  prod = { url = \"postgres://app@h/app\" }\n[users.svc]\nrole = \"service\"\npassword_env = \"X\"\n\
+                  [tiers.prod.rules.unbounded-write]\nmode = \"report\"\n";
+    std::fs::write(&path, config).unwrap();
+    let config = ["--config", path.to_str().unwrap(), "--database", "app:prod", "--role", "service"];
+    let sql = "DELETE FROM email_drafts";
+    let output = explain(&[&config[..], &[sql]].concat(), "");
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let told = "guarded    DELETE FROM email_drafts\n           would deny: DELETE without an effective WHERE is not \
+                allowed on prod\n           rule unbounded-write: there is no WHERE";
+    assert!(text.contains(told), "{text}");
+
+    let output = explain(&[&config[..], &["--json", "DELETE FROM email_drafts; SELECT 1"]].concat(), "");
+    let rows = rows(&output);
+    assert_eq!(rows[0]["would_deny"][0]["rule"], "unbounded-write");
+    assert_eq!(rows[0]["would_deny"][0]["verdict"], "deny");
+    assert!(rows[1].get("would_deny").is_none());
+}

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pgbelay::config::default_policy;
-use pgbelay::policy::{Denial, Permit, SessionView, StaticCatalog, Verdict, decide};
+use pgbelay::policy::{Denial, Permit, SessionTables, SessionView, StaticCatalog, Verdict, decide};
 use pgbelay::sql::classify;
 
 #[test]
@@ -59,6 +59,7 @@ fn judge(text: &str) -> (Keys, Verdict) {
         database: "app",
         reason,
         catalog: &StaticCatalog,
+        tables: SessionTables::NONE,
         confirmation: pgbelay::policy::Confirmation::NotGiven,
     };
     (keys, decide(&Arc::new(classify(&sql)), &policy, &view))

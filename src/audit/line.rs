@@ -10,6 +10,7 @@ use super::chain::Digest;
 use super::clip::clip;
 use super::record::{Record, StatementRecord};
 use super::time;
+use crate::policy::WouldDeny;
 
 /// Longest SQL text in bytes.
 pub(super) const MAX_SQL: usize = 16 << 10;
@@ -25,6 +26,10 @@ const MAX_PARAMETER: usize = 1 << 10;
 const MAX_PARAMETERS: usize = 16 << 10;
 /// Most parameters.
 const MAX_PARAMETER_COUNT: usize = 1000;
+/// Longest detail of what a rule would have refused, in bytes.
+const MAX_DETAIL: usize = 1 << 10;
+/// Most rules of which that is told.
+const MAX_WOULD_DENY: usize = 20;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -56,6 +61,8 @@ struct Line<'a> {
     verdict: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    would_deny: Vec<WouldDenyField<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +89,14 @@ struct Line<'a> {
     message: Option<Cow<'a, str>>,
 }
 
+/// What a rule in report mode would have done.
+#[derive(Serialize)]
+struct WouldDenyField<'a> {
+    rule: &'static str,
+    verdict: &'static str,
+    detail: Cow<'a, str>,
+}
+
 /// Appends the record as a JSON object, without newline and without the `hash` field, which [`super::Chain`] adds.
 pub(super) fn write(seq: u64, prev: Digest, time_us: i64, record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
     let session = record.session.as_deref();
@@ -103,6 +118,7 @@ pub(super) fn write(seq: u64, prev: Digest, time_us: i64, record: &Record, out: 
         reason: record.reason.as_deref().map(|s| clip(s, MAX_TEXT)),
         verdict: record.verdict,
         rule: record.rule,
+        would_deny: would_deny(&record.would_deny),
         class: filled(statement, |s| &s.class, MAX_TEXT),
         kind: filled(statement, |s| &s.kind, MAX_TEXT),
         tables: statement.filter(|s| !s.tables.is_empty()).map(|s| tables(&s.tables)),
@@ -142,6 +158,17 @@ fn tables(names: &[String]) -> Vec<Cow<'_, str>> {
     out
 }
 
+fn would_deny(entries: &[WouldDeny]) -> Vec<WouldDenyField<'_>> {
+    let fields = entries.iter().take(MAX_WOULD_DENY);
+    fields
+        .map(|entry| WouldDenyField {
+            rule: entry.rule,
+            verdict: entry.verdict,
+            detail: clip(&entry.detail, MAX_DETAIL),
+        })
+        .collect()
+}
+
 fn parameters(values: &[Option<String>]) -> Vec<Option<Cow<'_, str>>> {
     let mut room = MAX_PARAMETERS;
     let mut out: Vec<_> = values
@@ -175,6 +202,11 @@ mod tests {
         let mut out = Vec::new();
         write(7, Digest::ZERO, 1, record, &mut out).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    fn would_deny(rule: &'static str, detail: &str) -> WouldDeny {
+        let (message, hint) = Default::default();
+        WouldDeny { rule, verdict: "deny", message, detail: detail.to_owned(), hint }
     }
 
     #[test]
@@ -213,6 +245,7 @@ mod tests {
             reason: Some("INC-42".into()),
             rule: Some("unbounded-write"),
             verdict: Some("deny"),
+            would_deny: vec![would_deny("unbounded-write", "no WHERE")].into(),
             rows: Some(4),
             bytes: Some(5),
             duration: Some(Duration::from_micros(1500)),
@@ -227,7 +260,8 @@ mod tests {
             rest,
             "\"deny\",\"session\":\"1f-2\",\"statement\":3,\"user\":\"alice\",\"role\":\"engineer\",\"database\":\"app\",\
              \"tier\":\"prod\",\"client\":\"127.0.0.1:5000\",\"application_name\":\"psql\",\"tls\":\"TLSv1.3\",\
-             \"reason\":\"INC-42\",\"verdict\":\"deny\",\"rule\":\"unbounded-write\",\"class\":\"WRITE\",\"kind\":\"DELETE\",\
+             \"reason\":\"INC-42\",\"verdict\":\"deny\",\"rule\":\"unbounded-write\",\
+             \"would_deny\":[{\"rule\":\"unbounded-write\",\"verdict\":\"deny\",\"detail\":\"no WHERE\"}],\"class\":\"WRITE\",\"kind\":\"DELETE\",\
              \"tables\":[\"t\"],\"sql\":\"DELETE FROM t -- \\\"x\\\"\\n\",\"fingerprint\":\"abc\",\
              \"parameters\":[\"a\",null],\"rows\":4,\"bytes\":5,\"duration_us\":1500,\"sqlstate\":\"42501\",\
              \"traceparent\":\"00-1-2-01\",\"message\":\"no\"}"
@@ -258,6 +292,7 @@ mod tests {
                 traceparent: Some(huge.clone()),
             })),
             reason: Some(huge.as_str().into()),
+            would_deny: vec![would_deny("unbounded-write", &huge); 1000].into(),
             sqlstate: Some(huge.clone()),
             parameters: Some(std::iter::repeat_n(Some("\u{1}".repeat(2000)), 65_535).collect()),
             message: Some(huge.clone()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Role, Tier};
-use crate::policy::RuleId;
+use crate::policy::{RuleId, WouldDeny};
 
 /// Who is connected, made once when a session starts and shared by all its records.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +88,8 @@ pub struct Record {
     pub rule: Option<RuleId>,
     /// `allow`, `guarded`, `read_only`, `confirm`, `deny`.
     pub verdict: Option<&'static str>,
+    /// What rules in report mode would have refused.
+    pub would_deny: Arc<[WouldDeny]>,
     /// Rows changed or returned.
     pub rows: Option<u64>,
     /// Bytes sent to the client.
@@ -113,6 +115,7 @@ impl Record {
             reason: None,
             rule: None,
             verdict: None,
+            would_deny: Arc::default(),
             rows: None,
             bytes: None,
             duration: None,

@@ -113,6 +113,7 @@ mod tests {
             effects: vec![],
             locks: vec![],
             hazards: vec![],
+            schema_changes: vec![],
             normalized: format!("normalized {start}"),
             fingerprint: format!("f{start}"),
             redacted: redacted.map(str::to_owned),

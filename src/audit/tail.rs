@@ -142,11 +142,19 @@ struct Shown {
     tier: Option<String>,
     verdict: Option<String>,
     rule: Option<String>,
+    #[serde(default)]
+    would_deny: Vec<WouldDeny>,
     rows: Option<u64>,
     duration_us: Option<u64>,
     sqlstate: Option<String>,
     sql: Option<String>,
     message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WouldDeny {
+    rule: String,
+    verdict: String,
 }
 
 /// One line for people: time, user and database, event, verdict and rule, outcome, text. What is not a record is shown as it is.
@@ -167,6 +175,7 @@ pub fn human(line: &[u8]) -> String {
         (Some(word), None) | (None, Some(word)) => words.push(word),
         (None, None) => {}
     }
+    words.extend(record.would_deny.iter().map(|w| format!("would:{}/{}", w.verdict, w.rule)));
     words.extend(record.sqlstate.map(|s| format!("SQLSTATE={s}")));
     words.extend(record.rows.map(|n| format!("rows={n}")));
     words.extend(record.duration_us.map(|us| format!("{}.{:03}ms", us / 1000, us % 1000)));

@@ -361,8 +361,19 @@ mod tests {
     fn malformed_first_messages_are_refused() {
         assert!(first(b"n,,n=,r=abc").is_ok() && first(b"n,,n=someone,r=abc,x=ignored").is_ok());
         let malformed: [&[u8]; 13] = [
-            b"", b"n", b"n,", b"n,,", b"n,,n=", b"n,,r=abc", b"n,,n=,r=", b"n,,n=,r=a b", b"n,,n=,r=\xc3\xa9",
-            b"n,,n=,r=\xff", b"q,,n=,r=abc", b"N,,n=,r=abc", b"p=tls-unique,,n=,r=abc",
+            b"",
+            b"n",
+            b"n,",
+            b"n,,",
+            b"n,,n=",
+            b"n,,r=abc",
+            b"n,,n=,r=",
+            b"n,,n=,r=a b",
+            b"n,,n=,r=\xc3\xa9",
+            b"n,,n=,r=\xff",
+            b"q,,n=,r=abc",
+            b"N,,n=,r=abc",
+            b"p=tls-unique,,n=,r=abc",
         ];
         for message in malformed {
             assert!(matches!(first(message), Err(ScramError::Malformed(_))), "{message:?}");

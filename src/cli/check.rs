@@ -1,11 +1,13 @@
 //! `pgbelay check`: validates a configuration and prints what it means.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::cli::{ConfigArg, connect};
-use crate::config::{self, Config, Loaded, Role, Target, Tier, User, format_duration};
+use crate::config::{self, Config, Host, Loaded, Mode, Policy, Replicas, Role, Target, Tier, User, format_duration};
+use crate::policy::{RULES, RuleId};
 
 /// Arguments of `pgbelay check`.
 #[derive(clap::Args, Debug)]
@@ -78,6 +80,10 @@ impl fmt::Display for Report<'_> {
         write!(f, "Pools\n{}", pools(config))?;
         for tier in Tier::ALL {
             write!(f, "\nPolicy on {tier} ({})\n{}", tier.colour(), policies(config, tier))?;
+            let rules = rules(config, tier);
+            if !rules.is_empty() {
+                write!(f, "\nRules on {tier} that are set on their own\n{rules}")?;
+            }
         }
         Ok(())
     }
@@ -107,28 +113,38 @@ fn general(config: &Config) -> Table {
 
 fn databases(config: &Config) -> Table {
     let mut table = Table::default();
-    table.row(["database", "also called", "upstream", "as", "password", "sslmode", "connect within"]);
+    table.row(["database", "also called", "upstream", "servers", "as", "password", "sslmode", "connect within"]);
     for (name, database) in &config.databases {
         for (tier, target) in &database.targets {
             let bare = if *tier == database.default_tier { format!("{name}, ") } else { String::new() };
             let aliases = format!("{bare}{}", target.alias.as_deref().unwrap_or_default());
-            table.row([
-                target.name().as_str(),
-                aliases.trim_end_matches(", "),
-                &upstream(target),
-                &target.user,
-                if target.password.is_some() { "given" } else { "none" },
-                target.sslmode.as_str(),
-                &format_duration(target.connect_timeout),
-            ]);
+            let target_name = target.name();
+            let name = [target_name.as_str(), aliases.trim_end_matches(", ")];
+            table.row(name.into_iter().chain(place(target).iter().map(String::as_str)));
+            if let Some(Replicas { target, max_lag }) = &target.replicas {
+                let lag =
+                    max_lag.map_or_else(|| "any lag".to_owned(), |lag| format!("lag up to {}", format_duration(lag)));
+                table.row(["  replicas", &lag].into_iter().chain(place(target).iter().map(String::as_str)));
+            }
         }
     }
     table
 }
 
+fn place(target: &Target) -> [String; 6] {
+    [
+        upstream(target),
+        target.session_attrs.as_str().to_owned(),
+        target.user.clone(),
+        if target.password.is_some() { "given" } else { "none" }.to_owned(),
+        target.sslmode.as_str().to_owned(),
+        format_duration(target.connect_timeout),
+    ]
+}
+
 fn upstream(target: &Target) -> String {
-    let host = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host.clone() };
-    format!("{host}:{} {}", target.port, target.dbname)
+    let hosts: Vec<String> = target.hosts.iter().map(Host::to_string).collect();
+    format!("{} {}", hosts.join(","), target.dbname)
 }
 
 fn users(config: &Config) -> Table {
@@ -180,6 +196,32 @@ fn policies(config: &Config, tier: Tier) -> Table {
         }
     }
     table
+}
+
+/// A row for each rule that the file speaks of, a column for each role.
+fn rules(config: &Config, tier: Tier) -> Table {
+    let policies: Vec<_> = Role::ALL.into_iter().filter_map(|role| config.policy(role, tier)).collect();
+    let named: BTreeSet<_> = policies.iter().flat_map(|policy| policy.rules.iter().map(|(rule, _)| rule)).collect();
+    let mut table = Table::default();
+    if !named.is_empty() {
+        table.row(["rule"].into_iter().chain(policies.iter().map(|policy| policy.role.as_str())));
+    }
+    for rule in named {
+        let cells = policies.iter().map(|policy| in_words(rule, policy)).collect::<Vec<_>>();
+        table.row([rule].into_iter().chain(cells.iter().map(String::as_str)));
+    }
+    table
+}
+
+/// How a rule acts: `report`, `enforce` or its own action.
+fn in_words(rule: RuleId, policy: &Policy) -> String {
+    let judged = RULES.iter().find(|known| known.id == rule);
+    let mode = judged.map_or_else(|| policy.mode(rule), |rule| rule.mode(policy));
+    match (mode, policy.rules.get(rule).action) {
+        (mode, None) => mode.to_string(),
+        (Mode::Enforce, Some(action)) => action.to_string(),
+        (Mode::Report, Some(action)) => format!("report ({action})"),
+    }
 }
 
 /// Rows of cells, aligned when shown.

@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::psql_script::PsqlScript;
 use crate::config::{self, Config, Policy, Role, Tier};
 use crate::policy::Confirmation;
-use crate::policy::{Judgement, SessionView, StaticCatalog, judge, qualified};
-use crate::sql::{self, Boundedness, Facts, Hazard, Kind, Script, Write};
+use crate::policy::{Judgement, SessionTables, SessionView, StaticCatalog, WouldDeny, judge, qualified};
+use crate::sql::{self, Boundedness, Effect, Facts, Hazard, Kind, Script, Write};
 
 const AFTER_HELP: &str = "\
 An argument is judged as one query string, as psql -c sends it. In a file (-f) or on standard input each statement is judged as
@@ -105,21 +105,24 @@ fn explain(args: &Args) -> Result<Outcome, Error> {
         (None, true) => None,
         (None, false) => Some("explain"),
     };
-    let view = SessionView {
-        database: &setting.database,
-        reason,
-        catalog: &StaticCatalog,
-        confirmation: Confirmation::NotGiven,
-    };
     let mut out = io::stdout().lock();
     let mut tally = Tally::default();
+    let mut session = Session::default();
     let mut explain_text = |text: &str, script: &Script| -> Result<(), Error> {
+        let view = SessionView {
+            database: &setting.database,
+            reason,
+            catalog: &StaticCatalog,
+            tables: &session.tables,
+            confirmation: Confirmation::NotGiven,
+        };
         for (facts, judgement) in script.statements.iter().zip(judge(script, &setting.policy, &view)) {
             let row = Row::new(text, facts, &judgement);
             tally.count(row.verdict);
             let shown = if args.json { json_line(&row)? } else { row.for_people() };
             out.write_all(shown.as_bytes())?;
         }
+        session.run(script);
         Ok(())
     };
     match &source {
@@ -142,6 +145,32 @@ fn explain(args: &Args) -> Result<Outcome, Error> {
         writeln!(out, "{tally} ({} on {})", setting.policy.role, setting.policy.tier)?;
     }
     Ok(if tally.denied() == 0 { Outcome::NoneDenied } else { Outcome::SomeDenied })
+}
+
+/// What a session would know if everything so far had run.
+#[derive(Debug, Default)]
+struct Session {
+    tables: SessionTables,
+    is_in_block: bool,
+}
+
+impl Session {
+    fn run(&mut self, script: &Script) {
+        for facts in &script.statements {
+            self.tables.learn_in_text(facts);
+            for effect in &facts.effects {
+                match effect {
+                    Effect::Begin(_) => self.is_in_block = true,
+                    Effect::Commit { chain } | Effect::Rollback { chain } => self.is_in_block = *chain,
+                    Effect::PrepareTransaction => self.is_in_block = false,
+                    _ => {}
+                }
+            }
+        }
+        if !self.is_in_block {
+            self.tables.end_transaction();
+        }
+    }
 }
 
 /// The policy to judge by, and the database's name for hints.
@@ -219,9 +248,21 @@ struct Row<'a> {
     message: Option<&'a str>,
     detail: Option<&'a str>,
     hint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    would_deny: Vec<WouldDenyRow<'a>>,
     writes: Vec<WriteRow<'a>>,
     tables: Vec<String>,
     fingerprint: &'a str,
+}
+
+/// What a rule in report mode would have done.
+#[derive(Debug, Serialize)]
+struct WouldDenyRow<'a> {
+    rule: &'static str,
+    verdict: &'static str,
+    message: &'a str,
+    detail: &'a str,
+    hint: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -239,10 +280,14 @@ impl<'a> Row<'a> {
             Judgement::Confirm(denial) => {
                 ("confirm", denial.rule, Some((&denial.message, &denial.detail, &denial.hint)))
             }
-            Judgement::Allow { rule, guards, notices } => {
+            Judgement::Allow { rule, guards, notices, would_deny: _ } => {
                 let said = notices.first().map(|notice| (&notice.message, &notice.detail, &notice.hint));
                 (guards.verdict_name(), *rule, said)
             }
+        };
+        let would_deny: &[WouldDeny] = match judgement {
+            Judgement::Allow { would_deny, .. } => would_deny,
+            Judgement::Confirm(_) | Judgement::Deny(_) => &[],
         };
         let mut tables: Vec<_> =
             facts.writes.iter().map(|write| &write.table).chain(&facts.reads).map(qualified).collect();
@@ -257,6 +302,7 @@ impl<'a> Row<'a> {
             message: said.map(|said| said.0.as_str()),
             detail: said.map(|said| said.1.as_str()),
             hint: said.map(|said| said.2.as_str()),
+            would_deny: would_deny.iter().map(WouldDenyRow::new).collect(),
             writes: facts.writes.iter().map(WriteRow::new).collect(),
             tables,
             fingerprint: &facts.fingerprint,
@@ -271,7 +317,18 @@ impl<'a> Row<'a> {
         if let Some(hint) = self.hint {
             shown.push_str(&format!("           hint: {hint}\n"));
         }
+        for WouldDenyRow { rule, verdict, message, detail, hint } in &self.would_deny {
+            shown.push_str(&format!("           would {verdict}: {message}\n           rule {rule}: {detail}\n"));
+            shown.push_str(&format!("           hint: {hint}\n"));
+        }
         shown
+    }
+}
+
+impl<'a> WouldDenyRow<'a> {
+    fn new(entry: &'a WouldDeny) -> Self {
+        let WouldDeny { rule, verdict, message, detail, hint } = entry;
+        Self { rule, verdict, message, detail, hint }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::policy::{Access, Action, AuditScope, OnAuditFailure, Policy, PoolLimits, ReasonRule, Role, Tier};
+use super::rules::RuleSettings;
 
 const fn seconds(n: u64) -> Option<Duration> {
     Some(Duration::from_secs(n))
@@ -67,6 +68,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             unbounded_write: Warn,
             truncate_drop: Allow,
             ddl: Allow,
+            unsafe_ddl: Allow,
             dangerous: Allow,
             opaque_write: Allow,
             code_block: Allow,
@@ -81,6 +83,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit: AuditScope::All,
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Allow,
+            rules: RuleSettings::default(),
         },
         Tier::Stg => Policy {
             tier,
@@ -89,6 +92,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             unbounded_write: Deny,
             truncate_drop: Confirm,
             ddl: Allow,
+            unsafe_ddl: Warn,
             dangerous: Deny,
             opaque_write: Confirm,
             code_block: Confirm,
@@ -105,6 +109,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit: AuditScope::All,
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Deny,
+            rules: RuleSettings::default(),
         },
         Tier::Prod => Policy {
             tier,
@@ -113,6 +118,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             unbounded_write: Deny,
             truncate_drop: Deny,
             ddl: Deny,
+            unsafe_ddl: Deny,
             dangerous: Deny,
             opaque_write: Deny,
             code_block: Deny,
@@ -127,6 +133,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit: AuditScope::All,
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Deny,
+            rules: RuleSettings::default(),
         },
     }
 }
@@ -150,6 +157,7 @@ mod tests {
             ("truncate_drop", all, ["allow", "confirm", "deny"]),
             ("ddl", &[Admin, Agent, Auditor, Engineer, Service], ["allow", "allow", "deny"]),
             ("ddl", &[Migrator], ["allow", "allow", "allow"]),
+            ("unsafe_ddl", all, ["allow", "warn", "deny"]),
             ("dangerous", all, ["allow", "deny", "deny"]),
             ("opaque_write", &[Service], ["allow", "allow", "allow"]),
             ("opaque_write", &[Admin, Agent, Auditor, Engineer, Migrator], ["allow", "confirm", "deny"]),

@@ -4,6 +4,7 @@
 //! [`Config`]. docs/configuration.md is the reference of every key.
 
 mod certificate_name;
+mod connection;
 mod databases;
 mod defaults;
 mod files;
@@ -13,18 +14,22 @@ mod model;
 mod policy;
 mod problem;
 mod reader;
+mod rules;
 mod scram;
 mod show;
 mod tiers;
 mod url;
+mod url_parameters;
 mod users;
 mod values;
 
 pub use certificate_name::CertificateName;
+pub use connection::*;
 pub use defaults::{default_policy, default_pool};
 pub use load::{Loaded, known_keys, load, load_with_warnings, load_without_secrets, parse};
 pub use model::*;
 pub use policy::*;
 pub use problem::{ConfigErrors, Problem};
+pub use rules::{Mode, RuleSetting, RuleSettings};
 pub use scram::{Verifier, scram_verifier};
 pub use show::{format_bytes, format_duration, policy_values, pool_values};

@@ -10,6 +10,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::certificate_name::CertificateName;
+use super::connection::{
+    ChannelBinding, ClientCertificate, Host, LoadBalance, Replicas, SessionAttrs, SslMode, SslNegotiation,
+};
 use super::policy::{Policy, PoolLimits, Role, Tier};
 
 /// A secret: never shown by `Debug` or `Display` (invariant 8).
@@ -118,10 +121,12 @@ pub struct Target {
     pub tier: Tier,
     /// A second, plain name for clients that dislike `app:prod`.
     pub alias: Option<String>,
-    /// Host name or address, or the directory of a Unix-domain socket (begins with `/`).
-    pub host: String,
-    /// Port.
-    pub port: u16,
+    /// Its servers, at least one, in the order in which they are tried.
+    pub hosts: Vec<Host>,
+    /// Which of them will do.
+    pub session_attrs: SessionAttrs,
+    /// Whether they are tried in their order or at random.
+    pub load_balance: LoadBalance,
     /// The database's name on the server.
     pub dbname: String,
     /// The role the proxy logs in as.
@@ -132,10 +137,18 @@ pub struct Target {
     pub sslmode: SslMode,
     /// PEM file of the CA for `verify-ca` and `verify-full`; without it the public web CAs are trusted.
     pub ca: Option<PathBuf>,
-    /// Time allowed for connecting and logging in.
+    /// How TLS begins.
+    pub sslnegotiation: SslNegotiation,
+    /// The proxy's certificate towards the server.
+    pub certificate: Option<ClientCertificate>,
+    /// Whether the SCRAM login is bound to the server's certificate.
+    pub channel_binding: ChannelBinding,
+    /// Time allowed for connecting to one address and logging in there.
     pub connect_timeout: Duration,
     /// Most sessions of clients at once; more are refused with SQLSTATE 53300.
     pub max_connections: Option<u32>,
+    /// Where its read-only sessions go; `None` when they go to the same servers.
+    pub replicas: Option<Replicas>,
 }
 
 impl Target {
@@ -143,21 +156,6 @@ impl Target {
     pub fn name(&self) -> String {
         format!("{}:{}", self.database, self.tier)
     }
-}
-
-/// libpq's `sslmode` (Postgres documentation, "SSL Mode Descriptions"); `allow` is not offered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SslMode {
-    /// Never TLS.
-    Disable,
-    /// TLS when the server offers it.
-    Prefer,
-    /// TLS, whoever the server is.
-    Require,
-    /// TLS, the certificate signed by the CA.
-    VerifyCa,
-    /// TLS, the certificate signed by the CA and made for this host.
-    VerifyFull,
 }
 
 /// `[users.NAME]`

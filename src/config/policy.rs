@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::rules::{Mode, RuleSettings};
+
 /// The three kinds of environment a database can have, from the most permissive to the most careful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
@@ -207,6 +209,8 @@ pub struct Policy {
     pub truncate_drop: Action,
     /// All other DDL, and ROLE statements.
     pub ddl: Action,
+    /// DDL that locks a table in use for long.
+    pub unsafe_ddl: Action,
     /// Files, programs, other connections, process control, replication, server settings.
     pub dangerous: Action,
     /// CALL and the database's own volatile functions.
@@ -235,12 +239,19 @@ pub struct Policy {
     pub audit_parameters: bool,
     /// What happens when the record cannot be written.
     pub on_audit_failure: OnAuditFailure,
+    /// What is said of single rules.
+    pub rules: RuleSettings,
 }
 
 impl Policy {
     /// See [`Tier::is_guarded`].
     pub fn is_guarded(&self) -> bool {
         self.tier.is_guarded()
+    }
+
+    /// Whether a rule is enforced, as the file says. What a rule makes of it is [`crate::policy::Rule::mode`].
+    pub fn mode(&self, rule: &str) -> Mode {
+        self.rules.get(rule).mode.unwrap_or_default()
     }
 
     /// Whether sessions under this policy are read-only.

@@ -86,11 +86,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn error(&self, place: &Place, message: impl Into<String>) {
-        self.errors.borrow_mut().push(self.problem(place, message.into()));
+        note(&self.errors, self.problem(place, message.into()));
     }
 
     pub(super) fn warn(&self, place: &Place, message: impl Into<String>) {
-        self.warnings.borrow_mut().push(self.problem(place, message.into()));
+        note(&self.warnings, self.problem(place, message.into()));
     }
 
     /// Takes the value out of a result; its error is noted at the place.
@@ -141,6 +141,14 @@ impl<'a> Reader<'a> {
         let mut warnings = self.warnings.take();
         warnings.sort_by_key(|problem| problem.position);
         if errors.is_empty() { Ok(warnings) } else { Err(ConfigErrors::new(errors)) }
+    }
+}
+
+/// Notes a problem once: two URLs may share a file.
+fn note(problems: &RefCell<Vec<Problem>>, problem: Problem) {
+    let mut problems = problems.borrow_mut();
+    if !problems.contains(&problem) {
+        problems.push(problem);
     }
 }
 

@@ -111,7 +111,13 @@ mod tests {
     #[test]
     fn our_verifier_fits_the_password_and_is_salted() {
         // The second is prohibited by SASLprep, the third normalised by it: U+00AA to "a".
-        let passwords = [("pencil", "pencil"), ("bell\u{7}", "bell\u{7}"), ("\u{aa}", "a"), ("", ""), ("пароль 密码", "пароль 密码")];
+        let passwords = [
+            ("pencil", "pencil"),
+            ("bell\u{7}", "bell\u{7}"),
+            ("\u{aa}", "a"),
+            ("", ""),
+            ("пароль 密码", "пароль 密码"),
+        ];
         for (password, prepared) in passwords {
             assert_fits(scram_verifier(password).expose(), prepared);
         }

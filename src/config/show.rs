@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::model::SslMode;
 use super::policy::{AuditScope, OnAuditFailure, Policy, PoolLimits, ReasonRule};
 
 /// Every key of a policy and its value, as `[tiers.TIER]` would write them (without quotes), in the reference's order.
-pub fn policy_values(policy: &Policy) -> [(&'static str, String); 18] {
+pub fn policy_values(policy: &Policy) -> [(&'static str, String); 19] {
     let Policy {
         tier: _,
         role: _,
@@ -14,6 +13,7 @@ pub fn policy_values(policy: &Policy) -> [(&'static str, String); 18] {
         unbounded_write,
         truncate_drop,
         ddl,
+        unsafe_ddl,
         dangerous,
         opaque_write,
         code_block,
@@ -28,6 +28,8 @@ pub fn policy_values(policy: &Policy) -> [(&'static str, String); 18] {
         audit,
         audit_parameters,
         on_audit_failure,
+        // Shown by rule, where something is said of one.
+        rules: _,
     } = policy;
     let reason = matches!(reason, ReasonRule::Required);
     let audit = match audit {
@@ -43,6 +45,7 @@ pub fn policy_values(policy: &Policy) -> [(&'static str, String); 18] {
         ("unbounded_write", unbounded_write.to_string()),
         ("truncate_drop", truncate_drop.to_string()),
         ("ddl", ddl.to_string()),
+        ("unsafe_ddl", unsafe_ddl.to_string()),
         ("dangerous", dangerous.to_string()),
         ("opaque_write", opaque_write.to_string()),
         ("code_block", code_block.to_string()),
@@ -86,19 +89,6 @@ pub fn format_bytes(bytes: u64) -> String {
     let fitting = units.into_iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size));
     let (size, unit) = fitting.unwrap_or((1, "B"));
     format!("{}{unit}", bytes / size)
-}
-
-impl SslMode {
-    /// libpq's name of it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SslMode::Disable => "disable",
-            SslMode::Prefer => "prefer",
-            SslMode::Require => "require",
-            SslMode::VerifyCa => "verify-ca",
-            SslMode::VerifyFull => "verify-full",
-        }
-    }
 }
 
 fn limit<T>(value: &Option<T>, show: impl FnOnce(&T) -> String) -> String {

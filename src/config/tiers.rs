@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::defaults::{default_policy, default_pool};
 use super::policy::{Access, Action, AuditScope, OnAuditFailure, Policy, PoolLimits, ReasonRule, Role, Tier};
-use super::reader::Section;
+use super::reader::{At, Place, Section};
+use super::rules::RuleSettings;
 use super::values::{boolean, bytes, choice, duration, limit, number, rows};
 
 /// Most connections one pool may have; Postgres itself allows no more (`max_connections`).
@@ -29,6 +30,7 @@ pub(super) fn read(root: &Section<'_>) -> (Policies, BTreeMap<Tier, PoolLimits>)
 
     let roles = root.table("roles");
     let mut policies = Policies::new();
+    let mut kept: BTreeMap<Tier, (&Place, Vec<&str>)> = BTreeMap::new();
     for role in Role::ALL {
         let of_role = roles.named(role.as_str(), "ROLE");
         for tier in Tier::ALL {
@@ -41,10 +43,33 @@ pub(super) fn read(root: &Section<'_>) -> (Policies, BTreeMap<Tier, PoolLimits>)
                 of_tier.meant_for(role, tier).apply(&mut policy);
             }
             of_role_and_tier.apply(&mut policy);
+            if waits_for_locks_without_end(&policy) {
+                policy.lock_timeout = default_policy(role, tier).lock_timeout;
+                let of_tier = by_tier.get(&tier).and_then(|of_tier| of_tier.lock_timeout.as_ref());
+                match (of_role_and_tier.lock_timeout, of_tier) {
+                    (Some(of_role), _) => root.reader.error(&of_role.place, ENDLESS_WAIT),
+                    (None, Some(of_tier)) => {
+                        kept.entry(tier).or_insert((&of_tier.place, Vec::new())).1.push(role.as_str());
+                    }
+                    (None, None) => {}
+                }
+            }
             policies.insert((role, tier), Arc::new(policy));
         }
     }
+    for (place, roles) in kept.into_values() {
+        let message = format!("keeps its default for the roles that may change the schema: {}", roles.join(", "));
+        root.reader.warn(place, message);
+    }
     (policies, pools)
+}
+
+const ENDLESS_WAIT: &str = "cannot be \"none\" for a role that may change the schema: everybody queues behind a DDL statement \
+                            that waits for its lock; give a time";
+
+/// Whether DDL would wait for its lock for as long as it takes, on a tier where others then wait as well.
+fn waits_for_locks_without_end(policy: &Policy) -> bool {
+    policy.is_guarded() && !policy.is_read_only() && policy.ddl != Action::Deny && policy.lock_timeout.is_none()
 }
 
 /// What one table sets; `None` leaves the value as it is.
@@ -54,6 +79,7 @@ struct Overrides {
     unbounded_write: Option<Action>,
     truncate_drop: Option<Action>,
     ddl: Option<Action>,
+    unsafe_ddl: Option<Action>,
     dangerous: Option<Action>,
     opaque_write: Option<Action>,
     code_block: Option<Action>,
@@ -62,12 +88,13 @@ struct Overrides {
     max_bytes_returned: Option<Option<u64>>,
     reason: Option<ReasonRule>,
     statement_timeout: Option<Option<Duration>>,
-    lock_timeout: Option<Option<Duration>>,
+    lock_timeout: Option<At<Option<Duration>>>,
     idle_in_transaction_timeout: Option<Option<Duration>>,
     session_limit: Option<Option<Duration>>,
     audit: Option<AuditScope>,
     audit_parameters: Option<bool>,
     on_audit_failure: Option<OnAuditFailure>,
+    rules: RuleSettings,
 }
 
 impl Overrides {
@@ -82,6 +109,7 @@ impl Overrides {
             unbounded_write: action("unbounded_write"),
             truncate_drop: action("truncate_drop"),
             ddl: action("ddl"),
+            unsafe_ddl: action("unsafe_ddl"),
             dangerous: action("dangerous"),
             opaque_write: action("opaque_write"),
             code_block: action("code_block"),
@@ -90,12 +118,13 @@ impl Overrides {
             max_bytes_returned: section.get("max_bytes_returned", limit(bytes)).map(|at| at.value),
             reason: flag("reason").map(required),
             statement_timeout: time("statement_timeout"),
-            lock_timeout: time("lock_timeout"),
+            lock_timeout: section.get("lock_timeout", limit(duration)),
             idle_in_transaction_timeout: time("idle_in_transaction_timeout"),
             session_limit: time("session_limit"),
             audit: section.get("audit", choice::<AuditScope>).map(|at| at.value),
             audit_parameters: flag("audit_parameters"),
             on_audit_failure: section.get("on_audit_failure", choice::<OnAuditFailure>).map(|at| at.value),
+            rules: RuleSettings::read(&section.table("rules")),
         }
     }
 
@@ -140,6 +169,7 @@ impl Overrides {
         set(&mut policy.unbounded_write, self.unbounded_write);
         set(&mut policy.truncate_drop, self.truncate_drop);
         set(&mut policy.ddl, self.ddl);
+        set(&mut policy.unsafe_ddl, self.unsafe_ddl);
         set(&mut policy.dangerous, self.dangerous);
         set(&mut policy.opaque_write, self.opaque_write);
         set(&mut policy.code_block, self.code_block);
@@ -148,12 +178,13 @@ impl Overrides {
         set(&mut policy.max_bytes_returned, self.max_bytes_returned);
         set(&mut policy.reason, self.reason);
         set(&mut policy.statement_timeout, self.statement_timeout);
-        set(&mut policy.lock_timeout, self.lock_timeout);
+        set(&mut policy.lock_timeout, self.lock_timeout.as_ref().map(|at| at.value));
         set(&mut policy.idle_in_transaction_timeout, self.idle_in_transaction_timeout);
         set(&mut policy.session_limit, self.session_limit);
         set(&mut policy.audit, self.audit);
         set(&mut policy.audit_parameters, self.audit_parameters);
         set(&mut policy.on_audit_failure, self.on_audit_failure);
+        policy.rules.overlay(&self.rules);
     }
 }
 

@@ -19,7 +19,10 @@ pub(super) fn read(root: &Section<'_>, listen: &Listen) -> BTreeMap<String, Arc<
     if entries.is_empty() {
         section.reader.error(&section.place, "there is no user; add [users.NAME] with a role and a password");
     }
-    entries.into_iter().filter_map(|(name, entry)| Some((name.clone(), Arc::new(read_user(name, entry, listen)?)))).collect()
+    entries
+        .into_iter()
+        .filter_map(|(name, entry)| Some((name.clone(), Arc::new(read_user(name, entry, listen)?))))
+        .collect()
 }
 
 fn read_user(name: String, section: Section<'_>, listen: &Listen) -> Option<User> {

@@ -11,7 +11,7 @@ use lru::LruCache;
 use super::LocalAction;
 use crate::audit::StatementRecord;
 use crate::config::{AuditScope, Policy};
-use crate::policy::{Confirmation, Denial, Permit, SessionView, Verdict, decide};
+use crate::policy::{Confirmation, Denial, Permit, SessionTables, SessionView, Verdict, decide};
 use crate::sql::functions::{Category, category, is_built_in};
 use crate::sql::{Class, Effect, Facts, Kind, Script, SettingValue, classify};
 use crate::upstream::{Settings, SharedCatalog};
@@ -54,6 +54,8 @@ pub struct Judged {
     pub class: Class,
     /// Whether the policy wants it recorded when it runs.
     pub is_recorded: bool,
+    /// It cannot be done on a read replica, or would not be what it is meant to be there.
+    pub needs_primary: bool,
     /// Allowed by a confirmation, and so once.
     pub is_confirmed: bool,
     /// It asks, or makes something that will ask, for currval or lastval.
@@ -61,6 +63,8 @@ pub struct Judged {
     /// It may call nextval or setval, in a default or trigger, too.
     pub moves_sequences: bool,
     reason_given: bool,
+    /// The session's tables, where they may have decided.
+    among: Option<SessionTables>,
     generation: u64,
 }
 
@@ -167,41 +171,58 @@ impl Judge {
         self.lock().clear();
     }
 
-    /// Whether a judgement still holds for a session that has given a reason or not.
-    pub fn still_holds(&self, judged: &Judged, reason: Option<&str>) -> bool {
-        judged.generation == self.generation.load(Ordering::Acquire) && judged.reason_given == reason.is_some()
+    /// Whether a judgement still holds for a session that has given a reason or not and knows these of its tables.
+    pub fn still_holds(&self, judged: &Judged, reason: Option<&str>, tables: &SessionTables) -> bool {
+        judged.generation == self.generation.load(Ordering::Acquire)
+            && judged.reason_given == reason.is_some()
+            && judged.among.as_ref().is_none_or(|among| among == tables)
     }
 
-    /// Judges a text, or remembers.
-    pub fn judge(&self, text: &str, reason: Option<&str>) -> Arc<Judged> {
+    /// Judges a text, or remembers. Judgements in which the session's own tables may have decided are not remembered.
+    pub fn judge(&self, text: &str, reason: Option<&str>, tables: &SessionTables) -> Arc<Judged> {
+        let judged = self.judge_in_any_session(text, reason);
+        if tables.is_empty() || judged.script.statements.iter().all(|facts| facts.schema_changes.is_empty()) {
+            return judged;
+        }
+        Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven, Some(tables)))
+    }
+
+    fn judge_in_any_session(&self, text: &str, reason: Option<&str>) -> Arc<Judged> {
         if text.len() > CACHED_TEXT {
-            return Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven));
+            return Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven, None));
         }
         let mut hasher = DefaultHasher::new();
         (text, reason.is_some()).hash(&mut hasher);
         let key = hasher.finish();
         if let Some(judged) = self.lock().get(&key)
             && *judged.text == *text
-            && self.still_holds(judged, reason)
+            && self.still_holds(judged, reason, SessionTables::NONE)
         {
             return Arc::clone(judged);
         }
-        let judged = Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven));
+        let judged = Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven, None));
         self.lock().put(key, Arc::clone(&judged));
         judged
     }
 
     /// Judges a text that the user has confirmed; not remembered, since a confirmation holds once.
-    pub fn judge_confirmed(&self, text: &str, reason: Option<&str>) -> Arc<Judged> {
-        Arc::new(self.judge_anew(text, reason, Confirmation::Given))
+    pub fn judge_confirmed(&self, text: &str, reason: Option<&str>, tables: &SessionTables) -> Arc<Judged> {
+        Arc::new(self.judge_anew(text, reason, Confirmation::Given, Some(tables)))
     }
 
-    fn judge_anew(&self, text: &str, reason: Option<&str>, confirmation: Confirmation) -> Judged {
+    fn judge_anew(
+        &self,
+        text: &str,
+        reason: Option<&str>,
+        confirmation: Confirmation,
+        among: Option<&SessionTables>,
+    ) -> Judged {
         // Read first: a change while judging then makes the judgement stale, not wrongly fresh.
         let generation = self.generation.load(Ordering::Acquire);
         let script = Arc::new(classify(text));
         let catalog = self.catalog.load();
-        let view = SessionView { database: &self.database, reason, catalog: &**catalog, confirmation };
+        let tables = among.unwrap_or(SessionTables::NONE);
+        let view = SessionView { database: &self.database, reason, catalog: &**catalog, tables, confirmation };
         let verdict = decide(&script, &self.policy, &view);
         let steps: Vec<Step> = match &verdict {
             Verdict::Allow(permit) => script
@@ -225,24 +246,29 @@ impl Judge {
                 .collect(),
             Verdict::Confirm(_) | Verdict::Deny(_) => vec![],
         };
+        let is_reported = matches!(&verdict, Verdict::Allow(permit) if !permit.would_deny.is_empty());
         let class = script.statements.iter().map(|f| f.class).max_by_key(severity).unwrap_or(Class::Misc);
         Judged {
             text: text.into(),
             route: route(verdict, &steps, &script, self.policy.max_bytes_returned.is_some()),
             is_recorded: match self.policy.audit {
                 AuditScope::All => true,
-                AuditScope::Changes => script
-                    .statements
-                    .iter()
-                    .any(|f| !f.writes.is_empty() || !matches!(f.class, Class::Read | Class::Misc | Class::MiscSet)),
+                AuditScope::Changes => {
+                    is_reported
+                        || script.statements.iter().any(|f| {
+                            !f.writes.is_empty() || !matches!(f.class, Class::Read | Class::Misc | Class::MiscSet)
+                        })
+                }
             },
             reads_sequences: reads_sequences(text),
             moves_sequences: script.statements.iter().any(moves_sequences),
+            needs_primary: script.statements.iter().any(needs_primary),
             script,
             steps,
             record: OnceLock::new(),
             class,
             reason_given: reason.is_some(),
+            among: among.cloned(),
             is_confirmed: confirmation == Confirmation::Given,
             generation,
         }
@@ -280,6 +306,38 @@ fn route(verdict: Verdict, steps: &[Step], script: &Script, limits_bytes: bool) 
         // A read that runs over its limit ends the text: what follows it must not have run.
         || (!is_one && limits_reads && script.statements.iter().any(is_change));
     if stepwise { Route::Stepwise(permit) } else { Route::Whole(permit) }
+}
+
+/// LISTEN is not possible on a standby, a lock there excludes nobody elsewhere, and what acts on the server means the primary.
+fn needs_primary(facts: &Facts) -> bool {
+    let is_bound = |effect: &Effect| {
+        matches!(
+            effect,
+            Effect::Listen
+                | Effect::Unlisten(_)
+                | Effect::AdvisoryLock
+                | Effect::AdvisoryUnlock
+                | Effect::AdvisoryUnlockAll
+        )
+    };
+    let reaches_beyond = |category| match category {
+        Category::ProcessControl
+        | Category::Files
+        | Category::OtherConnection
+        | Category::Replication
+        | Category::RunsSql
+        | Category::LargeObject
+        | Category::AdvisoryLock
+        | Category::Notification
+        | Category::Sequence => true,
+        Category::Settings | Category::Sleep => false,
+    };
+    facts.effects.iter().any(is_bound)
+        || facts
+            .functions
+            .iter()
+            .filter_map(|call| category(call.name.schema.as_deref(), &call.name.name))
+            .any(reaches_beyond)
 }
 
 fn changes_rows(facts: &Facts) -> bool {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::config::{Action, Policy};
+use crate::config::{Action, Mode, Policy};
 use crate::sql::Script;
 
 use super::guards;
 use super::rules::{Context, Finding, RULES, Rule};
 use super::verdict::Sealed;
-use super::{Confirmation, Denial, Guards, Notice, Permit, RuleId, SessionView, Verdict};
+use super::{Confirmation, Denial, Guards, Notice, Permit, RuleId, SessionView, Verdict, WouldDeny};
 
 /// The rule named where none had to decide.
 pub const DEFAULT_RULE: RuleId = "default";
@@ -22,22 +22,31 @@ pub fn decide(script: &Arc<Script>, policy: &Policy, view: &SessionView<'_>) -> 
     let mut rule = DEFAULT_RULE;
     let mut guards = guards::of_session(policy);
     let mut notices = Vec::new();
+    let mut would_deny = Vec::new();
     for judgement in judge(script, policy, view) {
         match judgement {
             Judgement::Deny(denial) => return Verdict::Deny(denial),
             Judgement::Confirm(denial) => confirm = confirm.or(Some(denial)),
-            Judgement::Allow { rule: decided_by, guards: more, notices: said } => {
+            Judgement::Allow { rule: decided_by, guards: more, notices: said, would_deny: reported } => {
                 if rule == DEFAULT_RULE {
                     rule = decided_by;
                 }
                 guards = guards::both(guards, more);
                 notices.extend(said);
+                would_deny.extend(reported);
             }
         }
     }
     match confirm {
         Some(denial) => Verdict::Confirm(denial),
-        None => Verdict::Allow(Permit { script: Arc::clone(script), rule, guards, notices, _sealed: Sealed }),
+        None => Verdict::Allow(Permit {
+            script: Arc::clone(script),
+            rule,
+            guards,
+            notices,
+            would_deny: would_deny.into(),
+            _sealed: Sealed,
+        }),
     }
 }
 
@@ -52,6 +61,8 @@ pub enum Judgement {
         guards: Guards,
         /// Warnings.
         notices: Vec<Notice>,
+        /// What rules in report mode would have refused.
+        would_deny: Vec<WouldDeny>,
     },
     /// It may run once it is confirmed.
     Confirm(Denial),
@@ -61,16 +72,28 @@ pub enum Judgement {
 
 /// Judges each statement of a text, in order. Only [`decide`] gives the right to run anything; this tells people why.
 pub fn judge(script: &Script, policy: &Policy, view: &SessionView<'_>) -> Vec<Judgement> {
-    (0..script.statements.len()).map(|index| judge_one(&Context { script, index, policy, view })).collect()
+    let mut tables = view.tables.clone();
+    let judge_next = |(index, facts)| {
+        let judgement = judge_one(&Context { script, index, policy, view, tables: &tables });
+        tables.learn_in_text(facts);
+        judgement
+    };
+    script.statements.iter().enumerate().map(judge_next).collect()
 }
 
 fn judge_one(cx: &Context<'_>) -> Judgement {
     let mut rule = DEFAULT_RULE;
     let mut notices = Vec::new();
+    let mut would_deny = Vec::new();
     let mut confirm = None;
     for candidate in RULES {
         let Some(finding) = (candidate.check)(cx) else { continue };
         match finding.action {
+            Action::Deny | Action::Confirm if candidate.mode(cx.policy) == Mode::Report => {
+                would_deny.push(report(candidate, finding));
+            }
+            // The client is not bothered by what is only looked at.
+            Action::Warn if candidate.mode(cx.policy) == Mode::Report => rule = first(rule, candidate.id),
             Action::Deny => return Judgement::Deny(denial(candidate, finding, cx.index)),
             Action::Confirm if cx.view.confirmation == Confirmation::Given => rule = first(rule, candidate.id),
             Action::Confirm => {
@@ -85,7 +108,12 @@ fn judge_one(cx: &Context<'_>) -> Judgement {
     }
     match confirm {
         Some(denial) => Judgement::Confirm(denial),
-        None => Judgement::Allow { rule, guards: guards::of_statement(cx), notices },
+        None => {
+            let mut guards = guards::of_statement(cx);
+            // What a rule would have refused is on record before it runs.
+            guards.intent |= cx.policy.is_guarded() && !would_deny.is_empty();
+            Judgement::Allow { rule, guards, notices, would_deny }
+        }
     }
 }
 
@@ -101,6 +129,11 @@ fn denial(rule: &Rule, finding: Finding, statement: usize) -> Denial {
 fn notice(rule: &Rule, finding: Finding) -> Notice {
     let detail = format!("rule {}: {}", rule.id, finding.detail);
     Notice { rule: rule.id, message: finding.message, detail, hint: finding.hint }
+}
+
+fn report(rule: &Rule, finding: Finding) -> WouldDeny {
+    let Finding { action, message, detail, hint } = finding;
+    WouldDeny { rule: rule.id, verdict: action.as_str(), message, detail, hint }
 }
 
 /// `{token}` stands for the one-time token, which the session knows.

@@ -6,6 +6,7 @@ mod family;
 mod guards;
 mod limits;
 mod rules;
+mod tables;
 mod verdict;
 
 #[cfg(test)]
@@ -15,5 +16,8 @@ pub use catalog::*;
 pub use decide::*;
 pub use limits::*;
 pub(crate) use rules::qualified;
-pub use rules::{RULES, Rule, reads_texts_otherwise};
+pub use rules::{
+    READ_LIMIT, ROW_LIMIT, RULES, RUN_TIME_RULES, Rule, RunTimeRule, Tuning, reads_texts_otherwise, tunings,
+};
+pub use tables::SessionTables;
 pub use verdict::*;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Access, Action, Policy, Role, Tier, default_policy};
+use crate::config::{Access, Action, Mode, Policy, Role, RuleSetting, Tier, default_policy};
 use crate::sql::{
     AccessMode, Boundedness, Call, Class, Effect, Facts, Hazard, Kind, Lock, Name, Scope, Script, SettingValue, Verb,
     Write,
@@ -25,7 +25,8 @@ impl Catalog for TestCatalog {
 }
 
 fn view(reason: Option<&str>) -> SessionView<'_> {
-    SessionView { database: "app", reason, catalog: &TestCatalog, confirmation: Confirmation::NotGiven }
+    let tables = SessionTables::NONE;
+    SessionView { database: "app", reason, catalog: &TestCatalog, tables, confirmation: Confirmation::NotGiven }
 }
 
 fn name(text: &str) -> Name {
@@ -44,6 +45,7 @@ fn facts(kind: Kind, tag: &str) -> Facts {
         effects: Vec::new(),
         locks: Vec::new(),
         hazards: Vec::new(),
+        schema_changes: Vec::new(),
         normalized: String::new(),
         fingerprint: String::new(),
         redacted: None,
@@ -429,4 +431,86 @@ fn rule_ids_are_unique_and_have_a_summary() {
     ids.dedup();
     assert_eq!(ids.len(), count);
     assert!(RULES.iter().all(|rule| !rule.summary.is_empty() && rule.sqlstate.len() == 5));
+}
+
+fn reporting(mut policy: Policy, rules: &[RuleId]) -> Policy {
+    for rule in rules {
+        policy.rules.set(rule, RuleSetting { mode: Some(Mode::Report), action: None });
+    }
+    policy
+}
+
+fn permit(policy: &Policy, statements: Vec<Facts>) -> Permit {
+    match decided(policy, statements) {
+        Verdict::Allow(permit) => permit,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_rule_in_report_mode_refuses_nothing_and_says_what_it_would_have() {
+    let all = || write(Kind::Delete, Verb::Delete, Boundedness::Missing);
+    let policy = reporting(service(), &["unbounded-write"]);
+    let permit = permit(&policy, vec![all(), all()]);
+    assert_eq!(permit.would_deny.len(), 2);
+    let entry = &permit.would_deny[0];
+    assert_eq!((entry.rule, entry.verdict), ("unbounded-write", "deny"));
+    assert_eq!(entry.detail, "there is no WHERE, so every row of email_drafts would be deleted");
+    // What holds for every write holds for this one, too.
+    assert_eq!(permit.guards.max_rows_written, Some(1_000));
+    assert!(permit.guards.intent && permit.notices.is_empty());
+    // Another rule is enforced as ever.
+    let truncate = write(Kind::Truncate, Verb::Truncate, Boundedness::NotApplicable);
+    assert_eq!(denied_by(&policy, vec![all(), truncate]), Some("truncate-drop"));
+}
+
+#[test]
+fn what_would_be_confirmed_is_reported_as_such() {
+    let policy = reporting(default_policy(Role::Engineer, Tier::Stg), &["truncate-drop"]);
+    let permit = permit(&policy, vec![facts(Kind::Drop, "DROP TABLE")]);
+    assert_eq!((permit.would_deny[0].rule, permit.would_deny[0].verdict), ("truncate-drop", "confirm"));
+    assert!(!permit.would_deny[0].hint.contains("{token}"));
+}
+
+#[test]
+fn a_reported_read_has_its_intent_on_disk_on_guarded_tiers_only() {
+    let lock = || Facts { effects: vec![Effect::AdvisoryLock], ..select() };
+    for (tier, intent) in [(Tier::Stg, true), (Tier::Int, false)] {
+        let mut policy = reporting(default_policy(Role::Engineer, tier), &["advisory-lock"]);
+        policy.dangerous = Action::Deny;
+        let permit = permit(&policy, vec![lock()]);
+        assert_eq!((permit.would_deny.len(), permit.guards.intent), (1, intent), "{tier}");
+    }
+}
+
+#[test]
+fn a_warning_in_report_mode_bothers_nobody() {
+    let policy = reporting(default_policy(Role::Service, Tier::Int), &["unbounded-write"]);
+    let permit = permit(&policy, vec![write(Kind::Delete, Verb::Delete, Boundedness::Missing)]);
+    assert!(permit.notices.is_empty() && permit.would_deny.is_empty());
+}
+
+#[test]
+fn rules_that_others_rest_on_are_enforced_whatever_is_said() {
+    let every: Vec<RuleId> = tunings().map(|(rule, _)| rule).collect();
+    for rule in RULES {
+        let enforced = |policy: &Policy| rule.mode(&reporting(policy.clone(), &every)) == Mode::Enforce;
+        match rule.tuning {
+            Tuning::Fixed(_) => assert!(enforced(&service()) && enforced(&engineer()), "{}", rule.id),
+            Tuning::KeyUnlessReadOnly(_) => assert!(!enforced(&service()) && enforced(&engineer()), "{}", rule.id),
+            Tuning::Key(_) | Tuning::Action(_) | Tuning::With(_) => assert!(!enforced(&engineer()), "{}", rule.id),
+        }
+    }
+    let escape = having(Effect::Begin(Some(AccessMode::ReadWrite)));
+    assert_eq!(denied_by(&reporting(engineer(), &every), vec![escape]), Some("read-only-escape"));
+    let program = Facts { hazards: vec![Hazard::ServerProgram], ..facts(Kind::CopyTo, "COPY") };
+    assert_eq!(denied_by(&reporting(engineer(), &every), vec![program]), Some("server-program"));
+}
+
+#[test]
+fn uncountable_writes_go_with_the_row_limit() {
+    let explained = || Facts { tag: "EXPLAIN".into(), ..write(Kind::Delete, Verb::Delete, Boundedness::Bounded) };
+    assert_eq!(denied_by(&service(), vec![explained()]), Some("uncountable-write"));
+    let permit = permit(&reporting(service(), &[ROW_LIMIT]), vec![explained()]);
+    assert_eq!(permit.would_deny[0].rule, "uncountable-write");
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::SessionTables;
 use crate::sql::Script;
 
 /// SQLSTATE codes that the proxy itself answers with (Postgres documentation, appendix A).
@@ -34,6 +35,8 @@ pub mod sqlstate {
     pub const CONNECTION_FAILURE: &str = "08006";
     /// sqlclient_unable_to_establish_sqlconnection: the upstream cannot be reached.
     pub const CANNOT_CONNECT: &str = "08001";
+    /// cannot_connect_now
+    pub const CANNOT_CONNECT_NOW: &str = "57P03";
     /// admin_shutdown.
     pub const ADMIN_SHUTDOWN: &str = "57P01";
     /// idle_in_transaction_session_timeout.
@@ -74,6 +77,8 @@ pub struct Permit {
     pub guards: Guards,
     /// Warnings to show the client with the answer.
     pub notices: Vec<Notice>,
+    /// What rules in report mode would have refused.
+    pub would_deny: Arc<[WouldDeny]>,
     pub(super) _sealed: Sealed,
 }
 
@@ -132,6 +137,21 @@ pub struct Denial {
     pub hint: String,
 }
 
+/// What a rule in report mode would have done: recorded, and not told to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WouldDeny {
+    /// The rule.
+    pub rule: RuleId,
+    /// `deny` or `confirm`.
+    pub verdict: &'static str,
+    /// Primary message of the refusal.
+    pub message: String,
+    /// Its DETAIL without `rule <id>: `.
+    pub detail: String,
+    /// Its HINT.
+    pub hint: String,
+}
+
 /// A warning that does not stop the statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -154,6 +174,8 @@ pub struct SessionView<'a> {
     pub reason: Option<&'a str>,
     /// What the server's catalog says of functions.
     pub catalog: &'a dyn Catalog,
+    /// What the session knows of its tables.
+    pub tables: &'a SessionTables,
     /// Whether the user has confirmed this very text.
     pub confirmation: Confirmation,
 }

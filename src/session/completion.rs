@@ -5,7 +5,8 @@ use super::replies::{Expect, Own};
 use super::run::Run;
 use super::server_side::Broken;
 use crate::audit::{Event, Record};
-use crate::policy::sqlstate;
+use crate::config::Mode;
+use crate::policy::{ROW_LIMIT, sqlstate};
 use crate::sql::Kind;
 use crate::upstream::{Applied, Link};
 use crate::wire::{Report, tag_rows};
@@ -113,6 +114,9 @@ impl Core {
             // It ended by itself: a cancel would hit what comes next.
             self.wants_cancel = false;
         }
+        if let Some(facts) = run.judged.script.statements.get(run.statement) {
+            self.state.tables.learn(facts);
+        }
         self.state.completed(run.effects(), tag, link);
         if run.step().is_some_and(|step| step.leaves_state) {
             self.state.doubt.everything();
@@ -153,25 +157,35 @@ impl Core {
     }
 
     /// What a write over its limit is answered with.
-    fn over_limit(&mut self, run: &Run, tag: &[u8]) -> Option<Report> {
+    fn over_limit(&mut self, run: &mut Run, tag: &[u8]) -> Option<Report> {
         let limit = run.step().filter(|s| !s.is_uncounted)?.max_rows_written?;
         let is_write =
             [&b"INSERT"[..], b"UPDATE", b"DELETE", b"MERGE", b"COPY"].iter().any(|verb| tag.starts_with(verb));
         let rows = tag_rows(tag).filter(|&rows| is_write && rows > limit)?;
         let verb = tag.split(|&b| b == b' ').next().map(String::from_utf8_lossy).unwrap_or_default();
-        Some(self.row_limit(run, &verb, rows, limit))
+        self.row_limit(run, &verb, rows, limit)
     }
 
     /// What a write is answered with whose rows were counted behind it, if they are too many.
-    pub(super) fn over_count(&mut self, run: &Run, rows: u64) -> Option<Report> {
+    pub(super) fn over_count(&mut self, run: &mut Run, rows: u64) -> Option<Report> {
         let limit = run.step()?.max_rows_written.filter(|&limit| rows > limit)?;
         let writes = run.judged.script.statements.get(run.statement).map_or(&[][..], |facts| &facts.writes);
         let verb = writes.first().map_or("write", |write| write.verb.as_str());
-        Some(self.row_limit(run, verb, rows, limit))
+        self.row_limit(run, verb, rows, limit)
     }
 
-    fn row_limit(&mut self, run: &Run, verb: &str, rows: u64, limit: u64) -> Report {
+    /// A write over its limit: what it is answered with, or nothing where that is only reported.
+    fn row_limit(&mut self, run: &mut Run, verb: &str, rows: u64, limit: u64) -> Option<Report> {
+        const HINT: &str =
+            "Write in smaller batches, for example by ranges of the primary key. SHOW pgbelay.limits tells the limits.";
         let tier = self.judge.policy.tier;
+        let message = format!("{verb} of {rows} rows exceeds the limit of {limit} rows on {tier}");
+        if self.judge.policy.mode(ROW_LIMIT) == Mode::Report {
+            run.report(ROW_LIMIT, || {
+                (message, format!("{rows} rows were changed, the limit is {limit}"), HINT.to_owned())
+            });
+            return None;
+        }
         self.records.push(Record {
             rows: Some(rows),
             sqlstate: Some(sqlstate::ROW_LIMIT.to_owned()),
@@ -180,12 +194,10 @@ impl Core {
             )),
             ..run.record(Event::Limit, &self.context)
         });
-        Report::error(
-            sqlstate::ROW_LIMIT,
-            format!("{verb} of {rows} rows exceeds the limit of {limit} rows on {tier}"),
-        )
-        .detail("rule row-limit: the write was rolled back; nothing has changed.")
-        .hint("Write in smaller batches, for example by ranges of the primary key. SHOW pgbelay.limits tells the limits.")
+        let report = Report::error(sqlstate::ROW_LIMIT, message)
+            .detail("rule row-limit: the write was rolled back; nothing has changed.")
+            .hint(HINT);
+        Some(report)
     }
 
     /// EmptyQueryResponse or PortalSuspended.
@@ -217,7 +229,8 @@ impl Core {
     pub(super) fn finish(&mut self, run: &mut Run) {
         self.finished.push((std::sync::Arc::clone(&run.judged), run.started.elapsed()));
         let is_intended = run.judged.permit().is_some_and(|p| p.guards.intent);
-        if run.judged.is_recorded || is_intended || run.sqlstate.is_some() {
+        self.would_deny.extend(run.would_deny.iter().map(|entry| entry.rule));
+        if run.judged.is_recorded || is_intended || run.sqlstate.is_some() || !run.would_deny.is_empty() {
             self.records.push(run.result(&self.context));
         }
     }

@@ -62,19 +62,29 @@ impl Core {
     pub(super) fn judge_text(&mut self, text: &str) -> Arc<Judged> {
         if let Some(judged) = &self.confirmed
             && *judged.text == *text
-            && self.judge.still_holds(judged, self.reason.as_deref())
+            && self.still_holds(judged)
         {
             // The same message, looked at again.
             return Arc::clone(judged);
         }
-        let judged = self.judge.judge(text, self.reason.as_deref());
+        let judged = self.judge_again(text);
         self.note_sequence_reader(&judged);
         if matches!(judged.route, Route::Confirm(_)) && self.confirm.take(text) {
-            let judged = self.judge.judge_confirmed(text, self.reason.as_deref());
+            let judged = self.judge.judge_confirmed(text, self.reason.as_deref(), &self.state.tables);
             self.confirmed = Some(Arc::clone(&judged));
             return judged;
         }
         judged
+    }
+
+    /// Judges a text by what the session is now; a confirmation does not count.
+    pub(super) fn judge_again(&self, text: &str) -> Arc<Judged> {
+        self.judge.judge(text, self.reason.as_deref(), &self.state.tables)
+    }
+
+    /// Whether a text would be judged as it was.
+    pub(super) fn still_holds(&self, judged: &Judged) -> bool {
+        self.judge.still_holds(judged, self.reason.as_deref(), &self.state.tables)
     }
 
     /// Records and counts a refusal; returns what the client is told.

@@ -19,9 +19,9 @@ use super::state::SessionState;
 use super::stepwise::Stepwise;
 use crate::audit::{Record, SessionContext};
 use crate::guard::{Judge, Judged};
-use crate::policy::sqlstate;
+use crate::policy::{RuleId, sqlstate};
 use crate::sql::Class;
-use crate::upstream::{Link, Parameters, Settings, Statements};
+use crate::upstream::{Link, Parameters, Reach, Settings, Statements};
 use crate::wire::{BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header};
 
 /// Output beyond this many bytes is sent before more is taken in.
@@ -36,8 +36,8 @@ pub(super) enum Step {
     AwaitReplies,
     /// The output is to be sent first.
     Drain,
-    /// An upstream connection.
-    NeedLease,
+    /// An upstream connection, to such a server; one that is held is given back for it.
+    NeedLease(Reach),
     /// This record on disk; then [`Core::intent_recorded`].
     NeedIntent(Box<Record>),
     /// The session is over; what is in `out` is still to be sent.
@@ -65,6 +65,8 @@ pub(super) struct Core {
     pub(super) records: Vec<Record>,
     /// Statements that ended, for metrics.
     pub(super) finished: Vec<(Arc<Judged>, std::time::Duration)>,
+    /// Rules in report mode that would have refused a statement that ended, to be counted.
+    pub(super) would_deny: Vec<RuleId>,
     /// Refusals for metrics: class, rule, verdict.
     pub(super) denied: Vec<(Class, &'static str, &'static str)>,
     /// The audit trail could not be written lately: what has to be recorded is not run, where the policy says so.
@@ -147,6 +149,7 @@ impl Core {
             out: BytesMut::new(),
             records: vec![],
             finished: vec![],
+            would_deny: vec![],
             denied: vec![],
             is_audit_failing: false,
             has_violated: false,
@@ -191,7 +194,7 @@ impl Core {
     pub(super) fn client(&mut self, input: &mut BytesMut, link: Option<&mut Link>) -> Step {
         let step = self.advance(input, link);
         self.is_message_waiting =
-            matches!(step, Step::AwaitReplies | Step::NeedIntent(_) | Step::NeedLease | Step::Drain);
+            matches!(step, Step::AwaitReplies | Step::NeedIntent(_) | Step::NeedLease(_) | Step::Drain);
         step
     }
 
@@ -250,7 +253,9 @@ impl Core {
             return self.discard(header, input);
         }
         if matches!(header.tag, b'P' | b'B' | b'D' | b'E') {
-            if let Some(report) = self.refusal.take() {
+            if !self.state.is_orphaned
+                && let Some(report) = self.refusal.take()
+            {
                 self.refuse_extended(&report, link);
                 return self.discard(header, input);
             }

@@ -45,7 +45,7 @@ impl Core {
     pub(super) fn counted_in_batch(&mut self, stage: Stage, link: &mut Link) {
         let Some(rows) = self.count(stage) else { return };
         let Some((mut run, message)) = self.counting.held.take() else { return };
-        match self.over_count(&run, rows) {
+        match self.over_count(&mut run, rows) {
             Some(report) => {
                 run.sqlstate = Some(report.sqlstate.to_owned());
                 self.stop_batch(&report, link);
@@ -62,7 +62,7 @@ impl Core {
         let Some(rows) = self.count(stage) else { return };
         let Some(mut stepwise) = self.stepwise.take() else { return };
         if let Some(mut run) = stepwise.run.take() {
-            match self.over_count(&run, rows) {
+            match self.over_count(&mut run, rows) {
                 Some(report) => {
                     run.sqlstate = Some(report.sqlstate.to_owned());
                     report.write(&mut self.out);

@@ -6,7 +6,7 @@ mod outside;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use io::{READ_AHEAD, WaitFor, Wake, poll_send};
@@ -24,7 +24,7 @@ use crate::policy::sqlstate;
 use crate::server::{Kept, Server, TargetRuntime};
 use crate::startup::Place;
 use crate::stream::Stream;
-use crate::upstream::{CheckoutError, Lease, Parameters, Settings};
+use crate::upstream::{CheckoutError, Lease, Parameters, Reach, Settings};
 use crate::wire::Report;
 
 /// Everything a session begins with; made by the start-up alone.
@@ -111,7 +111,7 @@ impl Driver {
             self.report();
             let waited = match step {
                 Step::End => return "client",
-                Step::NeedLease => match self.acquire().await {
+                Step::NeedLease(reach) => match self.acquire(reach).await {
                     Ok(()) => continue,
                     Err(why) => return why,
                 },
@@ -184,10 +184,14 @@ impl Driver {
     }
 
     /// A connection from the pool, while the client is watched. `Err` ends the session.
-    async fn acquire(&mut self) -> Result<(), &'static str> {
+    async fn acquire(&mut self, reach: Reach) -> Result<(), &'static str> {
+        if self.lease.is_some() {
+            // It is to a server that will not do.
+            self.release();
+        }
         let started = Instant::now();
-        let pool = Arc::clone(&self.target.pool);
-        let mut checkout = pin!(pool.checkout());
+        let target = Arc::clone(&self.target);
+        let mut checkout = pin!(target.checkout(reach, Duration::MAX));
         let checked_out = loop {
             if !self.core.out.is_empty()
                 && !self.is_client_gone
@@ -340,6 +344,10 @@ impl Driver {
     /// Gives up the connection and tells the client.
     fn lost(&mut self, detail: &str) -> Option<&'static str> {
         self.registered.control.cancel.detach();
+        if let Some(lease) = &mut self.lease {
+            // Only this connection, or the whole server.
+            lease.connection().link.is_suspect = true;
+        }
         self.lease = None;
         let ended = self.core.upstream_lost(&lost_report(detail));
         self.report();
@@ -374,6 +382,9 @@ impl Driver {
                 self.target.metrics.statement(judged.class, permit.guards.verdict_name());
             }
             self.target.metrics.statement_seconds(duration);
+        }
+        for rule in self.core.would_deny.drain(..) {
+            self.target.metrics.would_deny(rule);
         }
         for (class, rule, verdict) in self.core.denied.drain(..) {
             self.target.metrics.statement(class, verdict);

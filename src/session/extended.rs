@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::core::{Core, Progress, Step, behind_opaque, body_report};
 use super::count::COUNT;
 use super::intent::IntentGate;
+use super::place::Placed;
 use super::replies::{Aside, Expect, Own, Stage};
 use super::run::Run;
 use super::simple::failed_transaction;
@@ -87,7 +88,11 @@ impl Core {
         {
             self.answer_known_parse(parse.name);
         } else {
-            let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+            let link = match self.place(&judged, link) {
+                Placed::On(link) => link,
+                Placed::Wait(step) => return Progress::Stop(step),
+                Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
+            };
             if let Some(wait) = self.begin_batch(link) {
                 return wait;
             }
@@ -137,7 +142,11 @@ impl Core {
         if judged.local().is_some() || judged.script.statements.is_empty() || self.state.is_orphaned {
             self.answer(put_bind_complete);
         } else {
-            let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+            let link = match self.place(judged, link) {
+                Placed::On(link) => link,
+                Placed::Wait(step) => return Progress::Stop(step),
+                Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
+            };
             if let Some(wait) = self.begin_batch(link) {
                 return wait;
             }
@@ -179,7 +188,11 @@ impl Core {
             }
             return Progress::Consumed;
         }
-        let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+        let link = match self.place(&prepared.judged, link) {
+            Placed::On(link) => link,
+            Placed::Wait(step) => return Progress::Stop(step),
+            Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
+        };
         if let Some(wait) = self.begin_batch(link) {
             return wait;
         }
@@ -217,9 +230,9 @@ impl Core {
         };
         let Some(portal) = self.portals.get(name) else { return self.refuse_extended(&no_portal(name), link) };
         let judged = Arc::clone(&portal.prepared.judged);
-        if !self.judge.still_holds(&judged, self.reason.as_deref()) {
+        if !self.still_holds(&judged) {
             // Policy, catalog or reason have changed since: judged again, and if the way has changed, refused.
-            let again = self.judge.judge(&judged.text, self.reason.as_deref());
+            let again = self.judge_again(&judged.text);
             if let Some(refused) = self.refuse_unless_permitted(&again) {
                 return self.refuse_extended(&refused, link);
             }
@@ -333,10 +346,10 @@ impl Core {
     /// The prepared statement of this name, judged again if anything has changed since it was.
     fn current(&mut self, name: &str) -> Result<Prepared, Report> {
         let Some(prepared) = self.prepared.get(name) else { return Err(no_statement(name)) };
-        if self.judge.still_holds(&prepared.judged, self.reason.as_deref()) {
+        if self.still_holds(&prepared.judged) {
             return Ok(prepared.clone());
         }
-        let judged = self.judge.judge(&prepared.judged.text, self.reason.as_deref());
+        let judged = self.judge_again(&prepared.judged.text);
         let prepared = Prepared { judged: Arc::clone(&judged), ..prepared.clone() };
         match self.refuse_unless_permitted(&judged) {
             Some(report) => Err(report),
@@ -404,14 +417,12 @@ impl Core {
     }
 
     fn execute_in_lost_block(&mut self, judged: &Judged) -> Progress {
-        let ends = |effect: &Effect| matches!(effect, Effect::Commit { .. } | Effect::Rollback { .. });
-        if judged.first().is_some_and(|facts| facts.effects.iter().any(ends)) {
-            self.state.is_orphaned = false;
-            self.state.transaction = TransactionState::Idle;
-            self.answer(|out| put_command_complete("ROLLBACK", out));
-            Progress::Consumed
-        } else {
-            self.refuse_extended(&failed_transaction(), None)
+        match self.end_lost_block(judged) {
+            Ok(()) => {
+                self.answer(|out| put_command_complete("ROLLBACK", out));
+                Progress::Consumed
+            }
+            Err(report) => self.refuse_extended(&report, None),
         }
     }
 }

@@ -3,7 +3,10 @@
 use super::core::{Core, Step};
 use super::replies::{Expect, Own};
 use super::server_side::Partial;
+use super::simple::failed_transaction;
+use crate::guard::Judged;
 use crate::policy::sqlstate;
+use crate::sql::Effect;
 use crate::wire::{Report, TransactionState, put_parse_complete, put_ready};
 
 impl Core {
@@ -32,7 +35,9 @@ impl Core {
         self.portals.clear();
         self.fail_runs(report.sqlstate);
         let was_in_block = self.state.transaction != TransactionState::Idle
-            && self.stepwise.as_ref().is_none_or(|s| s.is_in_clients_block());
+            && self.stepwise.as_ref().is_none_or(|s| s.is_in_clients_block())
+            // A COMMIT whose answer is lost has failed, or not: the block is over as after any failed COMMIT.
+            && !self.replies.iter_mut().filter_map(Expect::run).any(|run| Ending::of(&run.judged).is_some());
         self.state.forget_boundary();
         if was_in_block {
             self.state.transaction = TransactionState::Failed;
@@ -56,6 +61,7 @@ impl Core {
             return;
         }
         let mut has_failed = false;
+        let mut was_told = false;
         for expected in replies {
             match expected {
                 Expect::Answer(bytes) if !has_failed => self.out.extend_from_slice(&bytes),
@@ -66,6 +72,7 @@ impl Core {
                 }
                 Expect::Query(_) => {
                     report.write(&mut self.out);
+                    was_told = true;
                     put_ready(transaction, &mut self.out);
                     has_failed = false;
                 }
@@ -76,6 +83,7 @@ impl Core {
                 Expect::Sync => {
                     if !has_failed {
                         report.write(&mut self.out);
+                        was_told = true;
                     }
                     put_ready(transaction, &mut self.out);
                     has_failed = false;
@@ -83,18 +91,29 @@ impl Core {
                 _ if has_failed => {}
                 _ => {
                     report.write(&mut self.out);
+                    was_told = true;
                     has_failed = true;
                 }
             }
         }
         if has_failed {
             self.is_skipping = true;
-        } else if self.state.is_orphaned {
+        } else if self.state.is_orphaned && !was_told {
             // The client hears why its block has failed when it next says something.
             self.refusal.get_or_insert_with(|| report.clone());
         }
         self.is_unsynced = false;
         self.is_unflushed = false;
+    }
+
+    /// A statement in a block that was lost with its connection. `Ok` when it ends the block, which counts as rolled back; the
+    /// error otherwise, and for a COMMIT that is the first to hear of the loss.
+    pub(super) fn end_lost_block(&mut self, judged: &Judged) -> Result<(), Report> {
+        let untold = self.refusal.take();
+        let Some(ending) = Ending::of(judged) else { return Err(untold.unwrap_or_else(failed_transaction)) };
+        self.state.is_orphaned = false;
+        self.state.transaction = TransactionState::Idle;
+        untold.filter(|_| ending == Ending::Commit).map_or(Ok(()), Err)
     }
 
     /// Ends every statement that has not ended, with this SQLSTATE.
@@ -108,6 +127,25 @@ impl Core {
             self.finish(run);
         }
         self.replies = replies;
+    }
+}
+
+/// How a statement ends a transaction block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Commit,
+    Rollback,
+}
+
+impl Ending {
+    /// Of a text that is one statement.
+    fn of(judged: &Judged) -> Option<Self> {
+        let [only] = judged.script.statements.as_slice() else { return None };
+        only.effects.iter().find_map(|effect| match effect {
+            Effect::Commit { .. } | Effect::PrepareTransaction => Some(Ending::Commit),
+            Effect::Rollback { .. } => Some(Ending::Rollback),
+            _ => None,
+        })
     }
 }
 

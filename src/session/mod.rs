@@ -14,6 +14,7 @@ mod intent;
 mod limits;
 mod local_answer;
 mod lost;
+mod place;
 mod replies;
 mod run;
 mod sequences;

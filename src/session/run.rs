@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::audit::{Event, Record, SessionContext};
 use crate::guard::{Judged, Step};
+use crate::policy::{RuleId, WouldDeny};
 use crate::sql::Effect;
 
 /// A text, or one statement of it, that was sent upstream.
@@ -32,12 +33,16 @@ pub(super) struct Run {
     pub(super) portal: Box<str>,
     /// The reason given when it was sent.
     pub(super) reason: Option<Arc<str>>,
+    /// What rules in report mode would have refused: known before it runs, or while it does.
+    pub(super) would_deny: Arc<[WouldDeny]>,
 }
 
 impl Run {
     pub(super) fn new(judged: Arc<Judged>, number: u64, reason: Option<Arc<str>>) -> Self {
+        let would_deny = judged.permit().map(|permit| Arc::clone(&permit.would_deny)).unwrap_or_default();
         Self {
             judged,
+            would_deny,
             number,
             started: Instant::now(),
             statement: 0,
@@ -65,6 +70,16 @@ impl Run {
         self.judged.permit().and_then(|p| p.guards.max_rows_returned)
     }
 
+    /// A limit in report mode was passed: message, detail and hint of the refusal that it would have been. Once is enough.
+    pub(super) fn report(&mut self, rule: RuleId, refusal: impl FnOnce() -> (String, String, String)) {
+        if self.would_deny.iter().any(|known| known.rule == rule) {
+            return;
+        }
+        let (message, detail, hint) = refusal();
+        let passed = WouldDeny { rule, verdict: "deny", message, detail, hint };
+        self.would_deny = self.would_deny.iter().cloned().chain([passed]).collect();
+    }
+
     /// A record of this statement.
     pub(super) fn record(&self, event: Event, session: &Arc<SessionContext>) -> Record {
         let permit = self.judged.permit();
@@ -74,6 +89,7 @@ impl Run {
             reason: self.reason.clone(),
             rule: permit.map(|p| p.rule),
             verdict: permit.map(|p| p.guards.verdict_name()),
+            would_deny: Arc::clone(&self.would_deny),
             parameters: self.parameters.clone(),
             ..Record::of(event, session)
         }

@@ -17,6 +17,8 @@ impl Core {
         }
         self.is_copying_in = false;
         self.state.has_failed = true;
+        // A session that may write was told that it may not: by its own wish, or because the server is no primary any more.
+        link.is_suspect |= code == sqlstate::READ_ONLY && !self.judge.policy.is_read_only();
         if is_about_prepared(&code, body) {
             // What the connection has is not what it is thought to have, or it can never run again.
             self.retire_lease = true;

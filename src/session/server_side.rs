@@ -6,8 +6,8 @@ use super::core::{Core, HIGH_WATER};
 use super::replies::{Aside, Expect, Own};
 use super::simple::failing_statement;
 use crate::audit::{Event, Record};
-use crate::policy::reads_texts_otherwise;
-use crate::policy::sqlstate;
+use crate::config::Mode;
+use crate::policy::{READ_LIMIT, reads_texts_otherwise, sqlstate};
 use crate::upstream::{Applied, Link};
 use crate::wire::{HEADER, Header, Report, TransactionState, backend_header, put_parameter_status, put_ready};
 
@@ -98,6 +98,8 @@ impl Core {
 
     /// Counts a row or COPY data; returns whether it is the client's.
     fn pass_row(&mut self, header: Header) -> bool {
+        const HINT: &str =
+            "Add a LIMIT or a narrower WHERE, or aggregate on the server. SHOW pgbelay.limits tells the limits.";
         if self.is_muted {
             return false;
         }
@@ -118,9 +120,14 @@ impl Core {
             (Some(limit), _) => ("rows", limit),
             (None, Some(limit)) => ("bytes", limit),
         };
+        let tier = self.judge.policy.tier;
+        let message = || format!("the read returned more than {limit} {what}, the limit on {tier}");
+        if self.judge.policy.mode(READ_LIMIT) == Mode::Report {
+            run.report(READ_LIMIT, || (message(), format!("more than {limit} {what} were returned"), HINT.to_owned()));
+            return true;
+        }
         run.is_cut_off = true;
         run.sqlstate = Some(sqlstate::ROW_LIMIT.to_owned());
-        let tier = self.judge.policy.tier;
         self.records.push(Record {
             message: Some(format!("the read was ended after {limit} {what}")),
             sqlstate: Some(sqlstate::ROW_LIMIT.to_owned()),
@@ -128,12 +135,11 @@ impl Core {
         });
         self.wants_cancel = true;
         self.cut_off.push(
-            Report::error(
-                sqlstate::ROW_LIMIT,
-                format!("the read returned more than {limit} {what}, the limit on {tier}"),
-            )
-            .detail("The statement was cancelled on the server; the rows already sent are not all of them.")
-            .hint("Add a LIMIT or a narrower WHERE, or aggregate on the server. SHOW pgbelay.limits tells the limits."),
+            Report::error(sqlstate::ROW_LIMIT, message())
+                .detail(
+                    "rule read-limit: the statement was cancelled on the server; the rows already sent are not all.",
+                )
+                .hint(HINT),
         );
         false
     }
@@ -156,7 +162,7 @@ impl Core {
         let body = &message[HEADER..];
         match header.tag {
             b'S' => {
-                link.parameters.learn(body);
+                link.learn(body);
                 if let Some(broken) = self.reads_otherwise(link) {
                     return Err(broken);
                 }

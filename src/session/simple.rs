@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::core::{Core, Progress, Step, body_report};
 use super::intent::IntentGate;
+use super::place::Placed;
 use super::replies::{Expect, Own};
 use super::run::Run;
 use super::stepwise::Stepwise;
 use crate::guard::{Judged, Route, notice_report};
 use crate::policy::{Notice, Permit, sqlstate};
-use crate::sql::Effect;
 use crate::sql::functions::of_function_call;
 use crate::upstream::Link;
 use crate::wire::{
@@ -26,7 +26,9 @@ impl Core {
             Ok(text) => text,
             Err(error) => return self.refuse_query(&body_report(error), link),
         };
-        if let Some(report) = self.refusal.take() {
+        if !self.state.is_orphaned
+            && let Some(report) = self.refusal.take()
+        {
             return self.refuse_query(&report, link);
         }
         let judged = self.judge_text(text);
@@ -105,7 +107,11 @@ impl Core {
         link: Option<&mut Link>,
         send: impl FnOnce(&mut Self, &mut Link),
     ) -> Progress {
-        let Some(link) = link else { return Progress::Stop(Step::NeedLease) };
+        let link = match self.place(judged, link) {
+            Placed::On(link) => link,
+            Placed::Wait(step) => return Progress::Stop(step),
+            Placed::Refuse(report, link) => return self.refuse_query(&report, Some(link)),
+        };
         if let Some(wait) = self.apply_settings(link) {
             return wait;
         }
@@ -171,15 +177,9 @@ impl Core {
 
     /// The block's connection was lost: as after any error only its end is accepted.
     fn query_in_lost_block(&mut self, judged: &Judged) -> Progress {
-        let ends = |effect: &Effect| {
-            matches!(effect, Effect::Commit { .. } | Effect::Rollback { .. } | Effect::PrepareTransaction)
-        };
-        if judged.first().is_some_and(|facts| facts.effects.iter().any(ends)) && judged.script.statements.len() == 1 {
-            self.state.is_orphaned = false;
-            self.state.transaction = TransactionState::Idle;
-            self.answer(|out| put_command_complete("ROLLBACK", out));
-        } else {
-            self.answer(|out| failed_transaction().write(out));
+        match self.end_lost_block(judged) {
+            Ok(()) => self.answer(|out| put_command_complete("ROLLBACK", out)),
+            Err(report) => self.answer(|out| report.write(out)),
         }
         self.answer_ready();
         Progress::Consumed

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::doubt::Doubt;
+use crate::policy::SessionTables;
 use crate::sql::{Effect, Scope, SettingValue};
 use crate::upstream::{Applied, Link, Settings, difference, is_partial, is_read_at_parse};
 use crate::wire::TransactionState;
@@ -23,9 +24,12 @@ pub(super) struct SessionState {
     pub(super) pins: Pins,
     /// What the server has to be asked once the transaction has ended.
     pub(super) doubt: Doubt,
+    /// Tables that only this session can be held up on.
+    pub(super) tables: SessionTables,
     /// State at the last transaction boundary.
     boundary: Option<(Settings, Applied)>,
-    savepoints: Vec<(String, Settings, Applied)>,
+    tables_at_boundary: SessionTables,
+    savepoints: Vec<(String, Settings, Applied, SessionTables)>,
     /// An error came since the last boundary: an implicit transaction was undone.
     pub(super) has_failed: bool,
     /// Code that was not read may have set custom settings (`app.tenant`), which the server lists nowhere.
@@ -46,7 +50,9 @@ impl SessionState {
             is_orphaned: false,
             pins: Pins::default(),
             doubt: Doubt::default(),
+            tables: SessionTables::default(),
             boundary: None,
+            tables_at_boundary: SessionTables::default(),
             savepoints: vec![],
             has_failed: false,
             has_unseen_settings: false,
@@ -58,7 +64,7 @@ impl SessionState {
     /// The policy was replaced: its settings come over the session's own.
     pub(super) fn replace_forced(&mut self, old: &Settings, new: &Settings) {
         let undone = self.boundary.iter_mut().map(|(settings, _)| settings);
-        let saved = self.savepoints.iter_mut().map(|(_, settings, _)| settings);
+        let saved = self.savepoints.iter_mut().map(|(_, settings, ..)| settings);
         for settings in [&mut self.initial, &mut self.wanted].into_iter().chain(undone).chain(saved) {
             let without = old.iter().fold(settings.clone(), |all, (name, _)| all.without(name));
             *settings = without.overlaid(new);
@@ -73,6 +79,8 @@ impl SessionState {
         if !unchanged {
             self.boundary = Some((self.wanted.clone(), link.applied.clone()));
         }
+        self.tables.end_transaction();
+        self.tables_at_boundary.clone_from(&self.tables);
         self.savepoints.clear();
         self.has_failed = false;
     }
@@ -144,6 +152,7 @@ impl SessionState {
         {
             self.wanted = wanted;
         }
+        self.tables.clone_from(&self.tables_at_boundary);
         self.savepoints.clear();
         self.doubt.clear();
         self.has_failed = false;
@@ -161,6 +170,7 @@ impl SessionState {
             self.wanted = wanted.clone();
             link.applied = applied.clone();
         }
+        self.tables.clone_from(&self.tables_at_boundary);
     }
 
     fn apply(&mut self, effect: &Effect, link: &mut Link) {
@@ -202,12 +212,14 @@ impl SessionState {
             // They are undone by a ROLLBACK: the server is asked what is left.
             Effect::DiscardTemp | Effect::Unlisten(_) | Effect::AdvisoryUnlock => self.doubt.pins(),
             Effect::Savepoint(name) => {
-                self.savepoints.push((name.clone(), self.wanted.clone(), link.applied.clone()));
+                let tables = self.tables.clone();
+                self.savepoints.push((name.clone(), self.wanted.clone(), link.applied.clone(), tables));
             }
             Effect::RollbackTo(name) => {
                 if let Some(at) = self.savepoints.iter().rposition(|(n, ..)| n == name) {
                     self.wanted = self.savepoints[at].1.clone();
                     link.applied = self.savepoints[at].2.clone();
+                    self.tables.clone_from(&self.savepoints[at].3);
                     self.savepoints.truncate(at + 1);
                 }
             }

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use super::core::{Core, Step};
 use super::count::COUNT;
 use super::intent::IntentGate;
+use super::place::Placed;
 use super::replies::{Expect, Own, Stage};
 use super::run::Run;
 use super::simple::{failed_transaction, failing_statement};
@@ -145,7 +146,11 @@ impl Core {
             }
             return Taken::Answered;
         }
-        let Some(link) = link else { return Taken::Waits(Step::NeedLease) };
+        let link = match self.place(&judged, link) {
+            Placed::On(link) => link,
+            Placed::Wait(step) => return Taken::Waits(step),
+            Placed::Refuse(report, _) => return self.stop(stepwise, &report),
+        };
         if self.apply_settings(link).is_some() {
             return Taken::Waits(Step::AwaitReplies);
         }

@@ -296,6 +296,42 @@ fn a_lost_connection_is_an_error_and_a_lost_block_stays_failed() {
     assert_eq!(play.sent(), Vec::<String>::new());
 }
 
+/// A service's session in a block whose connection is lost, idle or while this runs.
+fn in_lost_block(in_flight: Option<&'static str>) -> Play {
+    let mut play = Play::service();
+    play.link.applied = Applied::Known(play.core.judge.forced.clone());
+    play.client(query("BEGIN"));
+    play.server(completed("BEGIN", TransactionState::InBlock));
+    if let Some(sql) = in_flight {
+        play.client(query(sql));
+    }
+    play.got();
+    play.sent();
+    assert!(play.core.upstream_lost(&super::lost::lost_report("x")).is_none());
+    play
+}
+
+#[test]
+fn the_loss_of_a_block_is_told_once() {
+    let mut play = in_lost_block(Some("SELECT 1"));
+    assert_eq!(play.got(), "E(08006)Z(E)");
+    play.client(query("ROLLBACK"));
+    assert_eq!(play.got(), "CZ(I)", "the client knows, and ends the block");
+}
+
+#[test]
+fn a_rollback_ends_a_lost_block_and_a_commit_fails() {
+    let mut play = in_lost_block(None);
+    play.client(query("ROLLBACK"));
+    assert_eq!(play.got(), "CZ(I)");
+    let mut play = in_lost_block(None);
+    play.client(query("COMMIT"));
+    assert_eq!(play.got(), "E(08006)Z(I)", "nothing was committed, and the block is over");
+    let mut play = in_lost_block(Some("COMMIT"));
+    assert_eq!(play.got(), "E(08006)Z(I)", "whether it was is not known, and the block is over");
+    assert_eq!(play.sent(), Vec::<String>::new());
+}
+
 #[test]
 fn a_message_that_was_not_expected_makes_the_connection_doubtful() {
     let mut play = Play::service();

@@ -6,7 +6,7 @@
 use super::draft::{Calls, Draft};
 use super::lexer::{Token, TokenKind};
 use super::reader::{Reader, outside};
-use super::{Class, Effect, Hazard, Kind, routine, statement};
+use super::{Class, Effect, Hazard, Kind, routine, schema_change, statement};
 
 /// How an object's statements are treated.
 #[derive(Clone, Copy, PartialEq)]
@@ -131,7 +131,14 @@ pub(super) fn create(reader: &mut Reader<'_, '_>) -> Option<Draft> {
             }
         }
         "RULE" => routine::rule(reader, &mut draft),
-        "INDEX" | "TRIGGER" | "POLICY" if is_on_pg_temp(reader) => draft.kind = Kind::TempDdl,
+        "INDEX" | "TRIGGER" | "POLICY" => {
+            if object == "INDEX" {
+                draft.schema_changes = schema_change::create_index(reader.clone());
+            }
+            if is_on_pg_temp(reader) {
+                draft.kind = Kind::TempDdl;
+            }
+        }
         "LANGUAGE" => {
             reader.eat(&["if", "not", "exists"]);
             if reader.ident().is_none_or(|name| !is_trusted(name)) {
@@ -157,7 +164,7 @@ pub(super) fn alter(reader: &mut Reader<'_, '_>) -> Option<Draft> {
     let tokens = reader.rest();
     reader.eat_any(&["trusted", "procedural"]);
     let (object, family) = object(reader)?;
-    let mut draft = draft("ALTER", object, family, tokens);
+    let mut draft = draft("ALTER", object, family, tokens).with_changes(schema_change::alter(object, reader.clone()));
     reader.eat(&["if", "exists"]);
     reader.eat(&["only"]);
     if matches!(object, "TABLE" | "VIEW" | "SEQUENCE" | "INDEX" | "TYPE") && in_pg_temp(reader.rest()) {
@@ -177,6 +184,7 @@ pub(super) fn drop(reader: &mut Reader<'_, '_>) -> Option<Draft> {
     }
     // Dropping what reaches other servers reaches none.
     draft.hazards.clear();
+    draft.schema_changes = schema_change::drop(object, reader.clone());
     reader.eat(&["concurrently"]);
     reader.eat(&["if", "exists"]);
     if matches!(object, "TABLE" | "VIEW" | "SEQUENCE" | "INDEX" | "FUNCTION" | "TYPE") && only_pg_temp(reader) {
@@ -254,6 +262,7 @@ fn draft(verb: &str, object: &str, family: Family, tokens: &[Token<'_>]) -> Draf
 
 /// CREATE TABLE, with or without AS.
 fn table(reader: &mut Reader<'_, '_>, mut draft: Draft, mut temporary: bool) -> Draft {
+    draft.schema_changes = schema_change::create_table(reader.clone(), temporary);
     reader.eat(&["if", "not", "exists"]);
     temporary |= in_pg_temp(reader.rest());
     if reader.until(&["as"]).is_some() {

@@ -1,7 +1,7 @@
 //! Facts under construction.
 
 use super::lexer::{Token, TokenKind};
-use super::{Call, Class, Effect, Hazard, Kind, Lock, Name, Write, functions, keywords};
+use super::{Call, Class, Effect, Hazard, Kind, Lock, Name, SchemaChange, Write, functions, keywords};
 
 /// What is known of a statement, without where it stands and how it is spelled.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(super) struct Draft {
     pub(super) effects: Vec<Effect>,
     pub(super) locks: Vec<Lock>,
     pub(super) hazards: Vec<Hazard>,
+    pub(super) schema_changes: Vec<SchemaChange>,
 }
 
 impl Draft {
@@ -29,11 +30,17 @@ impl Draft {
             effects: Vec::new(),
             locks: Vec::new(),
             hazards: Vec::new(),
+            schema_changes: Vec::new(),
         }
     }
 
     pub(super) fn with_effect(mut self, effect: Effect) -> Self {
         self.effects.push(effect);
+        self
+    }
+
+    pub(super) fn with_changes(mut self, changes: Vec<SchemaChange>) -> Self {
+        self.schema_changes = changes;
         self
     }
 
@@ -60,6 +67,7 @@ impl Draft {
         self.effects.extend(inner.effects);
         self.locks.extend(inner.locks);
         self.reads.extend(inner.reads);
+        self.schema_changes.extend(inner.schema_changes);
         for hazard in inner.hazards {
             self.add_hazard(hazard);
         }

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::SchemaChange;
+
 /// Everything known of one query text: the body of a Query message, or of a Parse.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
@@ -35,6 +37,8 @@ pub struct Facts {
     pub locks: Vec<Lock>,
     /// Hazards found that no list above holds.
     pub hazards: Vec<Hazard>,
+    /// What it does to tables as a whole, in order.
+    pub schema_changes: Vec<SchemaChange>,
     /// The statement with literals replaced by `?` and white space folded, at most 4 KiB.
     pub normalized: String,
     /// First 16 hex digits of the SHA-256 of the whole normalized text.

@@ -272,6 +272,25 @@ pub fn of_function_call(oid: u32) -> Option<&'static str> {
     })
 }
 
+/// Whether a function of Postgres's own may give another value for each row: it is VOLATILE (Postgres documentation, "Function
+/// Volatility Categories"). Those that only tell of the server's state are left out.
+pub fn is_volatile(name: &str) -> bool {
+    const VALUES: &[&str] = &[
+        "clock_timestamp",
+        "currval",
+        "gen_random_uuid",
+        "lastval",
+        "nextval",
+        "random",
+        "random_normal",
+        "setval",
+        "timeofday",
+        "uuidv4",
+        "uuidv7",
+    ];
+    VALUES.contains(&name) || category(None, name).is_some()
+}
+
 /// What an advisory lock function does; `None` for any other function.
 pub fn advisory(name: &str) -> Option<Advisory> {
     match name {

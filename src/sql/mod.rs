@@ -20,6 +20,7 @@ mod query;
 mod reader;
 mod redact;
 mod routine;
+mod schema_change;
 mod setting;
 mod statement;
 mod traceparent;
@@ -33,6 +34,7 @@ use self::draft::Draft;
 use self::lexer::{Lexed, Token};
 
 pub use facts::*;
+pub use schema_change::{Change, Constraint, NewColumn, SchemaChange};
 
 /// Depth of a tree up to which it is walked on the caller's stack.
 const SHALLOW: usize = 150;
@@ -124,7 +126,7 @@ fn span(tokens: &[Token<'_>]) -> Range<usize> {
 fn facts(text: &str, span: Range<usize>, tokens: &[Token<'_>], draft: Draft) -> Facts {
     let (normalized, fingerprint) = normalize::normalize(tokens);
     let redacted = redact::redact(text, &span, tokens);
-    let Draft { kind, class, tag, writes, mut reads, functions, effects, locks, hazards } = draft;
+    let Draft { kind, class, tag, writes, mut reads, functions, effects, locks, hazards, schema_changes } = draft;
     if reads.len() > 1 {
         let mut seen = HashSet::with_capacity(reads.len());
         reads.retain(|name| seen.insert(name.clone()));
@@ -140,6 +142,7 @@ fn facts(text: &str, span: Range<usize>, tokens: &[Token<'_>], draft: Draft) -> 
         effects,
         locks,
         hazards,
+        schema_changes,
         normalized,
         fingerprint,
         redacted,

@@ -6,7 +6,7 @@
 use super::draft::{Calls, Draft};
 use super::lexer::{Token, TokenKind};
 use super::reader::Reader;
-use super::{Class, Effect, Hazard, Kind, Lock, copy, ddl, query, routine, setting, transaction};
+use super::{Class, Effect, Hazard, Kind, Lock, copy, ddl, query, routine, schema_change, setting, transaction};
 
 /// Reads one statement.
 pub(super) fn read(tokens: &[Token<'_>]) -> Draft {
@@ -93,8 +93,12 @@ fn known(tokens: &[Token<'_>]) -> Option<Draft> {
             draft.kind = Kind::UnparsedMaybeWrite;
             draft
         }
-        "vacuum" | "cluster" | "reindex" | "checkpoint" | "repack" => {
+        "reindex" => {
+            Draft::new(Kind::Maintenance, Class::Misc, "REINDEX").with_changes(schema_change::reindex(reader.clone()))
+        }
+        "vacuum" | "cluster" | "checkpoint" | "repack" => {
             Draft::new(Kind::Maintenance, Class::Misc, word.to_ascii_uppercase())
+                .with_changes(schema_change::maintenance(word, reader.clone()))
         }
         "analyze" | "analyse" => Draft::new(Kind::Maintenance, Class::Misc, "ANALYZE"),
         "create" => ddl::create(reader)?,
@@ -102,7 +106,7 @@ fn known(tokens: &[Token<'_>]) -> Option<Draft> {
         "drop" => ddl::drop(reader)?,
         "comment" => ddl::other("COMMENT"),
         "security" => ddl::other("SECURITY LABEL"),
-        "refresh" => ddl::other("REFRESH MATERIALIZED VIEW"),
+        "refresh" => ddl::other("REFRESH MATERIALIZED VIEW").with_changes(schema_change::refresh(reader.clone())),
         "import" => ddl::other("IMPORT FOREIGN SCHEMA"),
         "reassign" => ddl::other("REASSIGN OWNED"),
         "grant" => ddl::grant(reader, "GRANT"),
@@ -167,7 +171,7 @@ fn is_query_word(word: &str) -> bool {
     matches!(word, "select" | "with" | "values" | "table")
 }
 
-fn is_off(token: &Token<'_>) -> bool {
+pub(super) fn is_off(token: &Token<'_>) -> bool {
     match &token.kind {
         TokenKind::Word(value) | TokenKind::String(value) | TokenKind::Quoted(value) => {
             ["false", "off"].iter().any(|off| value.eq_ignore_ascii_case(off))

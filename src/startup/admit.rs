@@ -11,10 +11,10 @@ use super::{Owner, Place, Refused, Startup, told};
 use crate::audit::{Event, Record, SessionContext};
 use crate::config::{LookupError, OnAuditFailure, Tier, User, format_duration};
 use crate::guard::{Judge, LocalAction, Route, denial_report, notice_report};
-use crate::policy::sqlstate;
+use crate::policy::{SessionTables, WouldDeny, sqlstate};
 use crate::server::{Runtime, TargetRuntime};
 use crate::session::Session;
-use crate::upstream::{CheckoutError, Settings, SettingsError, push_literal, push_setting_name};
+use crate::upstream::{CheckoutError, Reach, Settings, SettingsError, push_literal, push_setting_name};
 use crate::wire::{Report, TransactionState, put_authentication, put_backend_key, put_parameter_status, put_ready};
 
 /// Size of a cancel key in protocol 3.0, and in 3.2.
@@ -41,8 +41,9 @@ impl Startup {
             .ok_or_else(|| told(sqlstate::INTERNAL, "the role has no policy on this tier"))?;
         let places = self.take_places(user, &target, &options)?;
         let mut out = BytesMut::new();
-        let initial = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;
-        let (initial, told_parameters) = self.greeting(&target, &initial).await?;
+        let (initial, would_deny) = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;
+        let reach = if judge.policy.is_read_only() { Reach::Replica } else { Reach::Primary };
+        let (initial, told_parameters) = self.greeting(&target, &initial, reach).await?;
         let context = Arc::new(SessionContext {
             id: self.server.next_session_id(),
             user: user.name.clone(),
@@ -53,7 +54,7 @@ impl Startup {
             application_name: options.application_name().map(str::to_owned),
             tls: self.tls.clone(),
         });
-        self.record_start(&judge, &context, &options).await?;
+        self.record_start(&judge, &context, &options, would_deny).await?;
 
         let key_size = if self.minor == 0 { CANCEL_KEY.0 } else { CANCEL_KEY.1 };
         let registered = self
@@ -121,8 +122,11 @@ impl Startup {
         &self,
         target: &TargetRuntime,
         initial: &Settings,
+        reach: Reach,
     ) -> Result<(Settings, crate::upstream::Parameters), Refused> {
-        match target.greeting(initial).await {
+        // Whoever waits is told before the time for logging in is over.
+        let patience = self.server.runtime().config.listen.login_timeout / 2;
+        match target.greeting(initial, reach, patience).await {
             Ok(Ok(greeting)) => Ok(greeting),
             Ok(Err(SettingsError::Refused { sqlstate: code, message })) => {
                 // The server's own words: they speak of the client's own setting.
@@ -131,9 +135,8 @@ impl Startup {
                     .hint("Check the connection's options and PGOPTIONS.")
                     .into())
             }
-            Ok(Err(SettingsError::Connect(error))) | Err(CheckoutError::Connect(error)) => {
-                Err(target.unreachable(&error).ending_session().into())
-            }
+            Ok(Err(SettingsError::Connect(error))) => Err(target.unreachable(&error).ending_session().into()),
+            Err(CheckoutError::Connect(error)) => Err(target.unreachable(&error).ending_session().into()),
             Err(CheckoutError::Full { max, waited }) => Err(target.full(max, waited).ending_session().into()),
         }
     }
@@ -143,8 +146,10 @@ impl Startup {
         judge: &Judge,
         context: &Arc<SessionContext>,
         options: &StartupOptions,
+        would_deny: Vec<WouldDeny>,
     ) -> Result<(), Refused> {
-        let record = Record { reason: options.reason.clone(), ..Record::of(Event::SessionStart, context) };
+        let start = Record::of(Event::SessionStart, context);
+        let record = Record { reason: options.reason.clone(), would_deny: would_deny.into(), ..start };
         match (self.server.audit.record(record), judge.policy.on_audit_failure) {
             (Ok(()), _) => Ok(()),
             (Err(error), OnAuditFailure::Allow) => {
@@ -176,15 +181,21 @@ fn unknown_database(error: &LookupError) -> Report {
 }
 
 /// The settings a session begins with: the policy's, and those of the start-up message as far as the policy lets them be set.
-fn initial_settings(judge: &Judge, options: &StartupOptions, out: &mut BytesMut) -> Result<Settings, Report> {
+/// Also what rules in report mode would have refused of them.
+fn initial_settings(
+    judge: &Judge,
+    options: &StartupOptions,
+    out: &mut BytesMut,
+) -> Result<(Settings, Vec<WouldDeny>), Report> {
     // A client that gives no name has none; the proxy's connections have the proxy's.
     let mut settings = judge.forced.with("application_name", "");
+    let mut would_deny = Vec::new();
     for (name, value) in &options.settings {
         let mut sql = "SET ".to_owned();
         push_setting_name(name, &mut sql);
         sql.push_str(" TO ");
         push_literal(value, &mut sql);
-        let judged = judge.judge(&sql, Some("connection"));
+        let judged = judge.judge(&sql, Some("connection"), SessionTables::NONE);
         match &judged.route {
             Route::Refuse(denial) | Route::Confirm(denial) => {
                 return Err(denial_report(denial).ending_session());
@@ -194,6 +205,7 @@ fn initial_settings(judge: &Judge, options: &StartupOptions, out: &mut BytesMut)
                 return Err(told(sqlstate::INVALID_AUTHORIZATION, format!("invalid connection setting \"{name}\"")));
             }
         }
+        would_deny.extend(judged.permit().into_iter().flat_map(|permit| permit.would_deny.iter().cloned()));
         match judged.local() {
             Some(LocalAction::Limit { name, notice, .. }) => {
                 if let Some(notice) = notice {
@@ -204,7 +216,7 @@ fn initial_settings(judge: &Judge, options: &StartupOptions, out: &mut BytesMut)
             Some(LocalAction::Show(_) | LocalAction::Set { .. }) | None => settings = settings.with(name, value),
         }
     }
-    Ok(settings)
+    Ok((settings, would_deny))
 }
 
 /// What a person is told when connecting to a guarded tier.

@@ -46,8 +46,9 @@ impl Startup {
             .map_err(|_| ScramFailure::Refused(violation("no client-first message").into()))?;
         let client_first = reader.bytes(length).map_err(malformed)?;
         reader.finish().map_err(malformed)?;
-        let (challenge, server_first) =
-            offer.challenge(mechanism, user, verifier, &self.server.decoy, client_first).map_err(|e| self.failure(e))?;
+        let (challenge, server_first) = offer
+            .challenge(mechanism, user, verifier, &self.server.decoy, client_first)
+            .map_err(|e| self.failure(e))?;
         put_authentication(Authentication::SASLContinue(server_first.into()), &mut out);
         self.send(&mut out).await?;
 

@@ -31,6 +31,7 @@ pub(super) const SESSIONS_PINNED: &str = "pgbelay_sessions_pinned";
 pub(super) const STATEMENTS: &str = "pgbelay_statements_total";
 pub(super) const STATEMENT_SECONDS: &str = "pgbelay_statement_duration_seconds";
 pub(super) const DENIALS: &str = "pgbelay_denials_total";
+pub(super) const WOULD_DENY: &str = "pgbelay_would_deny_total";
 pub(super) const LIMITS: &str = "pgbelay_limits_hit_total";
 pub(super) const CHECKOUT_SECONDS: &str = "pgbelay_pool_checkout_wait_seconds";
 pub(super) const POOL_MAX: &str = "pgbelay_pool_connections_max";
@@ -38,6 +39,8 @@ pub(super) const POOL_OPEN: &str = "pgbelay_pool_connections_open";
 pub(super) const POOL_IDLE: &str = "pgbelay_pool_connections_idle";
 pub(super) const POOL_IN_USE: &str = "pgbelay_pool_connections_in_use";
 pub(super) const POOL_WAITING: &str = "pgbelay_pool_clients_waiting";
+pub(super) const UPSTREAM_CONNECTIONS: &str = "pgbelay_upstream_connections";
+pub(super) const REPLICA_LAG: &str = "pgbelay_replica_lag_seconds";
 pub(super) const UPSTREAM_ERRORS: &str = "pgbelay_upstream_errors_total";
 pub(super) const ACCEPTED: &str = "pgbelay_connections_accepted_total";
 pub(super) const REFUSED: &str = "pgbelay_connections_refused_total";
@@ -77,6 +80,12 @@ pub const METRICS: &[Metric] = &[
         help: "Statements refused, by rule.",
     },
     Metric {
+        name: WOULD_DENY,
+        kind: Kind::Counter,
+        labels: &["database", "tier", "rule"],
+        help: "Statements that ran and that a rule in report mode would have refused, by rule.",
+    },
+    Metric {
         name: LIMITS,
         kind: Kind::Counter,
         labels: &["database", "tier", "kind"],
@@ -97,6 +106,18 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         labels: TIER,
         help: "Sessions that wait for an upstream connection.",
+    },
+    Metric {
+        name: UPSTREAM_CONNECTIONS,
+        kind: Kind::Gauge,
+        labels: &["database", "tier", "host", "role"],
+        help: "Upstream connections open, by host and what that is: primary, standby or unknown.",
+    },
+    Metric {
+        name: REPLICA_LAG,
+        kind: Kind::Gauge,
+        labels: &["database", "tier", "host"],
+        help: "How far a replica is behind its primary; infinite when that is not known.",
     },
     Metric {
         name: UPSTREAM_ERRORS,

@@ -37,6 +37,7 @@ fn use_everything() {
     tier.statement(Class::Write, "deny");
     tier.statement_seconds(Duration::from_micros(700));
     tier.denied("unbounded-write");
+    tier.would_deny("unbounded-write");
     tier.limit(Limit::RowsWritten);
     tier.checkout_wait(Duration::from_millis(3));
     tier.pool(PoolGauges { max: 50, open: 7, idle: 4, in_use: 3, waiting: 2 });
@@ -44,6 +45,8 @@ fn use_everything() {
     tier.pinned("listen");
     tier.unpinned("listen");
     tier.upstream_error("connect");
+    tier.host("db:5432", Some("primary"), 2);
+    tier.replica_lag("db:5432", None);
 }
 
 #[track_caller]

@@ -6,12 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::open::Address;
 use super::{ConnectError, Endpoint};
 
 /// What a CancelRequest for one upstream connection says, and where it goes.
 #[derive(Debug)]
 pub struct CancelTarget {
     endpoint: Arc<Endpoint>,
+    host: usize,
+    /// Where the connection itself went: the name may mean another server by now.
+    address: Address,
     pid: u32,
     key: Vec<u8>,
     /// Requests that may still arrive.
@@ -19,23 +23,28 @@ pub struct CancelTarget {
 }
 
 impl CancelTarget {
-    pub(super) fn new(endpoint: Arc<Endpoint>, pid: u32, key: Vec<u8>) -> Self {
-        Self { endpoint, pid, key, in_flight: AtomicU32::new(0) }
+    pub(super) fn new(endpoint: Arc<Endpoint>, host: usize, address: Address, pid: u32, key: Vec<u8>) -> Self {
+        Self { endpoint, host, address, pid, key, in_flight: AtomicU32::new(0) }
+    }
+
+    /// What went wrong with the connection's socket.
+    pub(super) fn io(&self, source: std::io::Error) -> ConnectError {
+        self.endpoint.io(self.host, source)
     }
 
     /// Sends the request on a connection of its own and waits until the server has closed that: then the signal is sent
     /// (Postgres documentation, "Canceling Requests in Progress").
     pub async fn send(&self) -> Result<(), ConnectError> {
         self.endpoint
-            .in_time(async {
-                let mut stream = self.endpoint.open().await?;
+            .in_time(self.host, async {
+                let mut stream = self.endpoint.open(self.host, &self.address).await?;
                 let mut packet = BytesMut::new();
                 packet.put_i32(12 + i32::try_from(self.key.len()).unwrap_or(0));
                 packet.put_i32(80_877_102);
                 packet.put_u32(self.pid);
                 packet.put_slice(&self.key);
-                stream.write_all(&packet).await.map_err(|e| self.endpoint.io(e))?;
-                stream.flush().await.map_err(|e| self.endpoint.io(e))?;
+                stream.write_all(&packet).await.map_err(|e| self.io(e))?;
+                stream.flush().await.map_err(|e| self.io(e))?;
                 // The server says nothing and closes; a reset is as good an end.
                 let _closed = stream.read_u8().await;
                 Ok(())

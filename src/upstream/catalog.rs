@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Config, NoTls};
-
 use super::{ConnectError, Endpoint};
 use crate::policy::{Catalog, FunctionNature, StaticCatalog};
 
@@ -42,40 +40,28 @@ SELECT n.nspname::text, p.proname::text,
 
 impl ServerCatalog {
     /// Loads it on a connection of its own.
-    pub async fn load(endpoint: &Endpoint) -> Result<Self, ConnectError> {
-        let target = &endpoint.target;
-        let stream = endpoint.in_time(endpoint.open()).await?;
-        let mut config = Config::new();
-        config
-            .user(&target.user)
-            .dbname(&target.dbname)
-            .application_name("pgbelay catalog")
-            .options("-c default_transaction_read_only=on -c statement_timeout=30000")
-            // TLS, where asked for, is there already.
-            .ssl_mode(tokio_postgres::config::SslMode::Disable);
-        if let Some(password) = &target.password {
-            config.password(password.expose());
-        }
-        let refused = |e: tokio_postgres::Error| ConnectError::Refused {
-            sqlstate: e.code().map(|c| c.code().to_owned()).unwrap_or_default(),
-            message: e.to_string(),
-        };
-        let (client, connection) =
-            endpoint.in_time(async { config.connect_raw(stream, NoTls).await.map_err(refused) }).await?;
-        let driver = tokio::spawn(connection);
-        let rows = client.query(FUNCTIONS, &[]).await.map_err(refused);
-        drop(client);
-        // It ends by itself once its client is gone; how, does not matter any more.
-        let _ended = driver.await;
+    pub async fn load(endpoint: &Arc<Endpoint>) -> Result<Self, ConnectError> {
+        let mut connection = endpoint.connect().await?;
+        connection
+            .query(
+                "SET application_name = 'pgbelay catalog'; SET default_transaction_read_only = on; \
+                 SET statement_timeout = 30000",
+            )
+            .await?;
+        let rows = connection.query(FUNCTIONS).await?;
+        connection.close();
         let mut functions: HashMap<String, Vec<Function>> = HashMap::new();
-        for row in rows? {
-            let (schema, name): (String, String) = (row.get(0), row.get(1));
-            let nature = match (schema.as_str(), row.get::<_, bool>(2)) {
+        for row in rows {
+            let Ok([Some(schema), Some(name), opaque, leaves_state]) = <[_; 4]>::try_from(row) else {
+                return Err(ConnectError::Protocol("a row of pg_proc is not as asked for".to_owned()));
+            };
+            let is_true = |value: Option<String>| value.as_deref() == Some("t");
+            let nature = match (schema.as_str(), is_true(opaque)) {
                 ("pg_catalog" | "information_schema", _) => FunctionNature::BuiltIn,
                 (_, true) => FunctionNature::Opaque,
                 (_, false) => FunctionNature::ReadOnly,
             };
-            let leaves_state = nature == FunctionNature::Opaque && row.get::<_, bool>(3);
+            let leaves_state = nature == FunctionNature::Opaque && is_true(leaves_state);
             functions.entry(name).or_default().push(Function { schema, nature, leaves_state });
         }
         for overloads in functions.values_mut() {

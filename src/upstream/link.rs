@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 
-use super::{Applied, PreparedCache, Settings};
+use super::{Applied, PreparedCache, ServerRole, Settings};
 use crate::wire::{Reader, TransactionState};
 
 /// The protocol state of one upstream connection; the session works on it without touching a socket.
@@ -26,6 +26,10 @@ pub struct Link {
     pub in_sync: bool,
     /// The session whose `nextval` its `currval` tells, by its serial number; `None` when it tells nobody's.
     pub sequences_of: Option<u64>,
+    /// The host may be gone or not be what it was: it is looked at once the connection is given up.
+    pub is_suspect: bool,
+    /// It was taken from a pool of replicas.
+    pub is_replica: bool,
 }
 
 impl Link {
@@ -40,7 +44,18 @@ impl Link {
             transaction: TransactionState::Idle,
             in_sync: true,
             sequences_of: None,
+            is_suspect: false,
+            is_replica: false,
         }
+    }
+
+    /// Takes the body of a ParameterStatus message; returns whether the value is new.
+    pub fn learn(&mut self, body: &[u8]) -> bool {
+        let was = ServerRole::told(&self.parameters).map(|role| role.is_standby);
+        let is_new = self.parameters.learn(body);
+        // A standby was promoted; the connection outlives that.
+        self.is_suspect |= is_new && was != ServerRole::told(&self.parameters).map(|role| role.is_standby);
+        is_new
     }
 
     /// Nothing is in flight, so it may be handed to another session.

@@ -4,12 +4,15 @@ use std::io;
 
 use bytes::{Buf, BufMut, BytesMut};
 use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::authentication::sasl::{
+    ChannelBinding as Binding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{ConnectError, Parameters};
-use crate::config::{Secret, Target};
+use super::{ConnectError, Endpoint, Parameters};
+use crate::config::{ChannelBinding, Secret, Target};
 use crate::stream::Stream;
+use crate::tls;
 use crate::wire::{HEADER, Reader, backend_header, error_field};
 
 /// What the server told while logging in.
@@ -22,8 +25,10 @@ pub(super) struct LoggedIn {
 /// Largest message read while logging in; a server that sends more is not Postgres.
 const MAX_LOGIN_MESSAGE: usize = 64 * 1024;
 
-pub(super) async fn login(stream: &mut Stream, target: &Target) -> Result<LoggedIn, ConnectError> {
-    let mut exchange = Exchange { stream, target, inbox: BytesMut::with_capacity(1024) };
+pub(super) async fn login(stream: &mut Stream, endpoint: &Endpoint, host: usize) -> Result<LoggedIn, ConnectError> {
+    let target = &endpoint.target;
+    let mut exchange =
+        Exchange { stream, endpoint, target, host, is_bound: false, inbox: BytesMut::with_capacity(1024) };
     exchange.send_startup().await?;
     exchange.authenticate().await?;
     exchange.until_ready().await
@@ -31,7 +36,11 @@ pub(super) async fn login(stream: &mut Stream, target: &Target) -> Result<Logged
 
 struct Exchange<'a> {
     stream: &'a mut Stream,
+    endpoint: &'a Endpoint,
     target: &'a Target,
+    host: usize,
+    /// The login is bound to the server's certificate.
+    is_bound: bool,
     inbox: BytesMut,
 }
 
@@ -68,7 +77,15 @@ impl Exchange<'_> {
                 _ => return Err(unexpected(tag)),
             }
             let mut reader = Reader::new(&body);
-            match reader.i32().map_err(protocol)? {
+            let code = reader.i32().map_err(protocol)?;
+            if self.target.channel_binding == ChannelBinding::Require && code != 10 && !(code == 0 && self.is_bound) {
+                return Err(ConnectError::Authentication(
+                    "channel_binding=require, but the server authenticates without channel binding; \
+                     use TLS, and scram-sha-256 in pg_hba.conf"
+                        .to_owned(),
+                ));
+            }
+            match code {
                 0 => return Ok(()),
                 3 => {
                     let private = matches!(self.stream, Stream::TlsClient(_) | Stream::Unix(_));
@@ -100,17 +117,39 @@ impl Exchange<'_> {
         }
     }
 
-    /// SCRAM-SHA-256 (RFC 5802, RFC 7677).
+    /// SCRAM-SHA-256 (RFC 5802, RFC 7677), bound to the server's certificate where both sides can (RFC 5929).
     async fn scram(&mut self, mechanisms: &[u8]) -> Result<(), ConnectError> {
-        if !mechanisms.split(|&b| b == 0).any(|m| m == SCRAM_SHA_256.as_bytes()) {
-            return Err(ConnectError::Authentication(
-                "the server offers no SASL mechanism that is supported (SCRAM-SHA-256)".to_owned(),
-            ));
-        }
+        let is_offered = |name: &str| mechanisms.split(|&b| b == 0).any(|m| m == name.as_bytes());
+        let wanted = self.target.channel_binding;
+        let end_point = match &*self.stream {
+            Stream::TlsClient(tls) if wanted != ChannelBinding::Disable => tls::server_end_point(tls),
+            _ => None,
+        };
+        let (mechanism, binding) = match end_point {
+            Some(hash) if is_offered(SCRAM_SHA_256_PLUS) => {
+                self.is_bound = true;
+                (SCRAM_SHA_256_PLUS, Binding::tls_server_end_point(hash))
+            }
+            _ if wanted == ChannelBinding::Require => {
+                return Err(ConnectError::Authentication(
+                    "channel_binding=require, but there is no TLS, the server does not offer SCRAM-SHA-256-PLUS, or \
+                     its certificate's signature has no hash to bind to"
+                        .to_owned(),
+                ));
+            }
+            // "y": the client could, and thinks that the server cannot. A server that can knows of a man in the middle then.
+            Some(_) if is_offered(SCRAM_SHA_256) => (SCRAM_SHA_256, Binding::unrequested()),
+            None if is_offered(SCRAM_SHA_256) => (SCRAM_SHA_256, Binding::unsupported()),
+            _ => {
+                return Err(ConnectError::Authentication(
+                    "the server offers no SASL mechanism that is supported (SCRAM-SHA-256)".to_owned(),
+                ));
+            }
+        };
         let failed = |e: io::Error| ConnectError::Authentication(format!("SCRAM with the server failed: {e}"));
-        let mut scram = ScramSha256::new(self.password()?.expose().as_bytes(), ChannelBinding::unsupported());
+        let mut scram = ScramSha256::new(self.password()?.expose().as_bytes(), binding);
         let mut first = BytesMut::new();
-        first.put_slice(SCRAM_SHA_256.as_bytes());
+        first.put_slice(mechanism.as_bytes());
         first.put_u8(0);
         first.put_i32(i32::try_from(scram.message().len()).unwrap_or(0));
         first.put_slice(scram.message());
@@ -217,7 +256,7 @@ impl Exchange<'_> {
     }
 
     fn io(&self, source: io::Error) -> ConnectError {
-        ConnectError::Io { host: self.target.host.clone(), port: self.target.port, source }
+        self.endpoint.io(self.host, source)
     }
 }
 

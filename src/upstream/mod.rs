@@ -2,17 +2,28 @@
 
 mod cancel;
 mod catalog;
-mod connect;
+mod connect_error;
+mod connection;
+mod endpoint;
+mod gate;
+mod health;
 mod link;
 mod login;
+mod open;
 mod pool;
 mod prepared;
+mod replicas;
+mod role;
 mod settings;
 
 pub use cancel::*;
 pub use catalog::*;
-pub use connect::*;
+pub use connect_error::*;
+pub use connection::*;
+pub use endpoint::*;
 pub use link::*;
 pub use pool::*;
 pub use prepared::*;
+pub use replicas::*;
+pub use role::*;
 pub use settings::*;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::gate::{Entry, Gate};
 use super::{ConnectError, Connection, Endpoint};
 use crate::config::PoolLimits;
 
@@ -21,9 +22,9 @@ pub enum CheckoutError {
         /// How long the session waited.
         waited: Duration,
     },
-    /// A new connection could not be made (SQLSTATE 08001).
+    /// A new connection could not be made (SQLSTATE 08001, or 57P03 while the server starts).
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Connect(Arc<ConnectError>),
 }
 
 /// A pool.
@@ -35,10 +36,9 @@ pub struct Pool {
     /// One permit a connection that may be in use. Tokio's semaphore is fair: the oldest waiter goes first, and only it wakes.
     slots: Arc<Semaphore>,
     idle: Mutex<VecDeque<Connection>>,
+    pub(super) gate: Gate,
     open: AtomicU32,
     waiting: AtomicU32,
-    /// Why the latest attempt to connect failed; `None` when it did not.
-    trouble: Mutex<Option<String>>,
 }
 
 /// A connection on loan. Dropping it closes the connection; only [`Lease::give_back`] returns it.
@@ -63,38 +63,58 @@ pub struct PoolUse {
 impl Pool {
     /// An empty pool; [`Pool::maintain`] fills it to `min`.
     pub fn new(endpoint: Arc<Endpoint>, limits: PoolLimits) -> Arc<Self> {
+        let slots = Arc::new(Semaphore::new(limits.max as usize));
         Arc::new(Self {
             endpoint,
             limits,
-            slots: Arc::new(Semaphore::new(limits.max as usize)),
+            gate: Gate::new(Arc::clone(&slots)),
+            slots,
             idle: Mutex::new(VecDeque::new()),
             open: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
-            trouble: Mutex::new(Some("not connected yet".to_owned())),
         })
     }
 
-    /// A connection, the most recently used first, waiting at most the pool's `wait`.
+    /// A connection, the most recently used first, waiting at most `patience`, and at most the pool's `wait`: for one to become
+    /// free, or for a server that cannot be reached now.
     ///
     /// Cancel safety: dropping it leaves the queue and loses nothing.
-    pub async fn checkout(self: &Arc<Self>) -> Result<Lease, CheckoutError> {
-        let slot = match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) => slot,
-            Err(_) => self.wait_for_slot().await?,
-        };
-        while let Some(connection) = self.lock().pop_back() {
-            if connection.opened.elapsed() < self.limits.lifetime && is_open(&connection) {
+    pub async fn checkout(self: &Arc<Self>, patience: Duration) -> Result<Lease, CheckoutError> {
+        let mut deadline = None;
+        loop {
+            let slot = match Arc::clone(&self.slots).try_acquire_owned() {
+                Ok(slot) => slot,
+                Err(_) => {
+                    let patience = patience.min(self.limits.wait);
+                    self.wait_for_slot(*deadline.get_or_insert_with(|| Instant::now() + patience), patience).await?
+                }
+            };
+            if let Some(connection) = self.take_idle() {
                 return Ok(self.lend(connection, slot));
             }
-            self.closed();
+            match self.gate.enter(slot) {
+                Entry::Go(slot) => {
+                    let until = *deadline.get_or_insert_with(|| Instant::now() + patience.min(self.limits.wait));
+                    match self.connect().await {
+                        Ok(connection) => return Ok(self.lend(connection, slot)),
+                        // The gate is closed now: it is waited for.
+                        Err(error) if error.is_passing() && Instant::now() < until => {}
+                        Err(error) => return Err(CheckoutError::Connect(error)),
+                    }
+                }
+                Entry::Wait => {}
+                Entry::Fail(error) => return Err(CheckoutError::Connect(error)),
+            }
         }
-        let connection = self.connect().await?;
-        Ok(self.lend(connection, slot))
     }
 
-    /// What keeps the server from being reached; `None` when the latest attempt succeeded.
+    /// What keeps the server from being reached; `None` when nothing does.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        match self.gate.trouble() {
+            Some(error) => Some(error.to_string()),
+            None if self.gate.has_connected() => None,
+            None => Some("not connected yet".to_owned()),
+        }
     }
 
     /// How full it is.
@@ -107,16 +127,18 @@ impl Pool {
     }
 
     /// Closes what is idle too long or too old, and opens connections up to `min`. Called every second or so.
-    pub async fn maintain(self: &Arc<Self>) -> Result<(), ConnectError> {
+    pub async fn maintain(self: &Arc<Self>) -> Result<(), Arc<ConnectError>> {
+        let mut has_lost = false;
         let stale: Vec<Connection> = {
             let mut idle = self.lock();
             let mut kept = VecDeque::with_capacity(idle.len());
             let mut stale = vec![];
             let mut open = self.open.load(Ordering::Relaxed);
             for connection in idle.drain(..) {
-                let too_old = connection.opened.elapsed() >= self.limits.lifetime;
                 let too_idle = connection.idle_since.elapsed() >= self.limits.idle && open > self.limits.min;
-                if too_old || too_idle || !is_open(&connection) {
+                let is_lost = !is_open(&connection);
+                has_lost |= is_lost;
+                if is_lost || too_idle || !self.is_fit(&connection) {
                     open -= 1;
                     stale.push(connection);
                 } else {
@@ -128,11 +150,13 @@ impl Pool {
         };
         for connection in stale {
             self.closed();
-            close(connection);
+            connection.close();
         }
-        // A server that could not be reached is tried even where no connection is kept.
-        let wanted = if self.trouble().is_some() { self.limits.min.max(1) } else { self.limits.min };
-        while self.open.load(Ordering::Relaxed) < wanted {
+        // A server that was never reached, or may be gone, is tried even where no connection is kept.
+        let is_in_doubt = has_lost || !self.gate.has_connected();
+        let wanted = if is_in_doubt { self.limits.min.max(1) } else { self.limits.min };
+        // While the gate is closed its own probe knocks.
+        while self.open.load(Ordering::Relaxed) < wanted && self.gate.trouble().is_none() {
             // A slot is held while connecting, so that `max` holds.
             let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { break };
             let connection = self.connect().await?;
@@ -143,29 +167,88 @@ impl Pool {
 
     /// Closes every idle connection; those in use are closed when they come back only if their pool is dropped.
     pub fn close_idle(&self) {
-        let idle = std::mem::take(&mut *self.lock());
-        for connection in idle {
+        self.close_idle_if(|_| true);
+    }
+
+    /// Closes the idle connections that these are.
+    pub(super) fn close_idle_if(&self, is_meant: impl Fn(&Connection) -> bool) {
+        let meant: Vec<Connection> = {
+            let mut idle = self.lock();
+            let (meant, kept): (VecDeque<_>, VecDeque<_>) = idle.drain(..).partition(is_meant);
+            *idle = kept;
+            meant.into()
+        };
+        for connection in meant {
             self.closed();
-            close(connection);
+            connection.close();
         }
     }
 
-    async fn wait_for_slot(&self) -> Result<OwnedSemaphorePermit, CheckoutError> {
+    /// The most recently used connection that can be lent.
+    fn take_idle(&self) -> Option<Connection> {
+        loop {
+            let connection = self.lock().pop_back()?;
+            if self.is_fit(&connection) && is_open(&connection) {
+                return Some(connection);
+            }
+            self.closed();
+        }
+    }
+
+    /// Neither too old, nor of a host that was retired.
+    fn is_fit(&self, connection: &Connection) -> bool {
+        connection.opened.elapsed() < self.limits.lifetime && !self.endpoint.is_retired(connection)
+    }
+
+    /// Takes an idle connection to a host out of the pool, the longest unused, together with a slot.
+    pub(super) fn take_idle_of(self: &Arc<Self>, host: usize) -> Option<Lease> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        let connection = {
+            let mut idle = self.lock();
+            let at = idle.iter().position(|connection| connection.host == host)?;
+            idle.remove(at)?
+        };
+        Some(self.lend(connection, slot))
+    }
+
+    async fn wait_for_slot(&self, deadline: Instant, waited: Duration) -> Result<OwnedSemaphorePermit, CheckoutError> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _counted = Waiting(&self.waiting);
-        match tokio::time::timeout(self.limits.wait, Arc::clone(&self.slots).acquire_owned()).await {
+        match tokio::time::timeout_at(deadline.into(), Arc::clone(&self.slots).acquire_owned()).await {
             Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) | Err(_) => Err(CheckoutError::Full { max: self.limits.max, waited: self.limits.wait }),
+            Ok(Err(_)) | Err(_) => Err(match self.gate.trouble() {
+                Some(error) => CheckoutError::Connect(error),
+                None => CheckoutError::Full { max: self.limits.max, waited },
+            }),
         }
     }
 
-    async fn connect(self: &Arc<Self>) -> Result<Connection, ConnectError> {
-        let connected = self.endpoint.connect().await;
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
-            connected.as_ref().err().map(ToString::to_string);
-        let connection = connected?;
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Ok(connection)
+    async fn connect(self: &Arc<Self>) -> Result<Connection, Arc<ConnectError>> {
+        match self.endpoint.connect().await {
+            Ok(connection) => {
+                self.open.fetch_add(1, Ordering::Relaxed);
+                self.gate.open();
+                Ok(connection)
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                if self.gate.close(Arc::clone(&error)) {
+                    self.start_probe(&error);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes in a connection that was made without a slot, if there is room for it.
+    pub(super) fn admit(&self, connection: Connection) {
+        let is_room = self.open.fetch_add(1, Ordering::Relaxed) < self.limits.max;
+        if is_room && !self.endpoint.is_retired(&connection) {
+            self.lock().push_back(connection);
+        } else {
+            self.closed();
+            connection.close();
+        }
     }
 
     fn lend(self: &Arc<Self>, connection: Connection, slot: OwnedSemaphorePermit) -> Lease {
@@ -194,12 +277,23 @@ impl Lease {
     /// Returns the connection for the next session, if it is clean; closes it otherwise.
     pub fn give_back(mut self) {
         if let Some(mut connection) = self.connection.take() {
-            if connection.link.is_clean() && connection.opened.elapsed() < self.pool.limits.lifetime {
+            if connection.link.is_clean() && self.pool.is_fit(&connection) {
+                if connection.link.is_suspect {
+                    connection.link.is_suspect = false;
+                    self.pool.doubt(connection.host);
+                }
                 connection.idle_since = Instant::now();
                 self.pool.lock().push_back(connection);
             } else {
                 self.connection = Some(connection);
             }
+        }
+    }
+
+    /// Returns the connection as if it had not been lent: it was only looked at.
+    pub(super) fn put_back(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.lock().push_front(connection);
         }
     }
 }
@@ -208,7 +302,10 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             self.pool.closed();
-            close(connection);
+            if connection.link.is_suspect {
+                self.pool.doubt(connection.host);
+            }
+            connection.close();
         }
     }
 }
@@ -242,15 +339,4 @@ fn ended(tcp: &tokio::net::TcpStream) -> bool {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let mut peek = std::pin::pin!(std::future::poll_fn(|cx| tcp.poll_peek(cx, &mut buffer)));
     matches!(peek.as_mut().poll(&mut context), std::task::Poll::Ready(Ok(0) | Err(_)))
-}
-
-/// Says goodbye without waiting, as far as the socket takes it at once.
-fn close(connection: Connection) {
-    use crate::stream::Stream;
-    const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
-    let _sent = match &connection.stream {
-        Stream::Plain(tcp) => tcp.try_write(&TERMINATE),
-        Stream::Unix(unix) => unix.try_write(&TERMINATE),
-        Stream::TlsClient(_) | Stream::TlsServer(_) => Ok(0),
-    };
 }

@@ -279,7 +279,7 @@ mod tests {
         let loaded = config::parse(&text, &folder.path().join("pgbelay.toml"), &env).unwrap();
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         let target = loaded.config.target("app:stg").unwrap();
-        assert_eq!((target.port, target.dbname.as_str(), target.user.as_str()), (54321, "app_stg", OWNER));
+        assert_eq!((target.hosts[0].port, target.dbname.as_str(), target.user.as_str()), (54321, "app_stg", OWNER));
         assert_eq!(loaded.config.target("app").unwrap().tier, Tier::Int);
         assert_eq!(loaded.config.users["alice"].role, Role::Engineer);
         assert_eq!(loaded.config.users["app"].role, Role::Service);

@@ -2,7 +2,7 @@
 
 use crate::config::{Action, Policy, Tier};
 use crate::policy::family::Family;
-use crate::policy::{FunctionNature, SessionView};
+use crate::policy::{FunctionNature, SessionTables, SessionView};
 use crate::sql::functions::{self, Category};
 use crate::sql::{Call, Facts, Kind, Name, Script};
 
@@ -17,6 +17,8 @@ pub(in crate::policy) struct Context<'a> {
     pub(in crate::policy) policy: &'a Policy,
     /// The session.
     pub(in crate::policy) view: &'a SessionView<'a>,
+    /// What is known of the session's tables where the statement stands in its text.
+    pub(in crate::policy) tables: &'a SessionTables,
 }
 
 /// A rule's answer where it has something to say.

@@ -18,6 +18,8 @@ pub(super) fn truncate_drop(cx: &Context<'_>) -> Option<Finding> {
         );
     }
     let hint = match facts.kind {
+        // It holds no data and can be made again: `ddl` speaks of it, and `drop-index`.
+        Kind::Drop if &*facts.tag == "DROP INDEX" => return None,
         Kind::Drop => "A temporary object can be dropped by its full name, pg_temp.NAME; leave others to a migration",
         Kind::Truncate => "Delete the rows that must go, with a WHERE",
         // Whole databases, and everything that a role owns.
@@ -37,6 +39,7 @@ pub(super) fn ddl(cx: &Context<'_>) -> Option<Finding> {
     match cx.facts().kind {
         Kind::Ddl | Kind::CreateTableAs => {}
         Kind::Cluster if is_schema_like(&cx.facts().tag) => {}
+        Kind::Drop if &*cx.facts().tag == "DROP INDEX" => {}
         _ => return None,
     }
     schema_change(cx, "it changes the schema")

@@ -50,6 +50,19 @@ def program(name):
     return str(bindir() / name)
 
 
+def _children(parent):
+    """The processes of a process."""
+    pids = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            pids.append(int(stat.parent.name))
+    return pids
+
+
 class Cluster:
     """Postgres with scram-sha-256 for everybody, a superuser `postgres` and a role `app` that is none."""
 
@@ -70,6 +83,16 @@ class Cluster:
 
     def create(self):
         """Makes the cluster, starts it, and loads the template database."""
+        self.create_empty()
+        with self.admin() as conn:
+            conn.execute(f"CREATE DATABASE {TEMPLATE} OWNER app")
+        with self.connect(TEMPLATE) as conn:
+            conn.execute(SCHEMA.read_text())
+        for name in ("app_int", "app_stg", "app_prod"):
+            self.create_database(name)
+
+    def create_empty(self):
+        """Makes the cluster and starts it; it has the role `app` and no database for it."""
         secret = self.base / "superuser"
         secret.write_text(SUPERUSER_PASSWORD)
         secret.chmod(0o644)
@@ -83,11 +106,43 @@ class Cluster:
         self.start()
         with self.admin() as conn:
             conn.execute(f"CREATE ROLE app LOGIN PASSWORD '{APP_PASSWORD}'")
-            conn.execute(f"CREATE DATABASE {TEMPLATE} OWNER app")
-        with self.connect(TEMPLATE) as conn:
-            conn.execute(SCHEMA.read_text())
-        for name in ("app_int", "app_stg", "app_prod"):
-            self.create_database(name)
+
+    def standby(self):
+        """A streaming standby of this cluster, in hot standby; the caller removes it."""
+        copy = Cluster()
+        primary = f"host={self.host} port={self.port} user=postgres password={SUPERUSER_PASSWORD}"
+        subprocess.run([program("pg_basebackup"), "-d", primary, "-D", str(copy.data), "-X", "stream", "-c", "fast", "-R",
+                        "--no-sync"], check=True, capture_output=True, cwd=copy.base, **copy.identity)
+        with open(copy.data / "postgresql.conf", "a") as conf:
+            conf.write(f"port = {copy.port}\n")
+        copy.start()
+        return copy
+
+    def promote(self):
+        """Makes a standby a primary, and waits until it is."""
+        with self.admin() as conn:
+            assert conn.execute("SELECT pg_promote(true, 30)").fetchone() == (True,)
+
+    def caught_up(self, standby):
+        """Waits until a standby has replayed all that this cluster has written."""
+        with self.admin() as primary, standby.admin() as replica:
+            lsn = primary.execute("SELECT pg_current_wal_flush_lsn()").fetchone()[0]
+            wait_until(lambda: replica.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [lsn]).fetchone()[0],
+                       "the standby has replayed everything")
+
+    def configure(self, *settings):
+        """Changes settings (`name = value`) that need no restart."""
+        with self.admin() as conn:
+            for setting in settings:
+                conn.execute(f"ALTER SYSTEM SET {setting}")
+            conn.execute("SELECT pg_reload_conf()")
+
+    def kill(self):
+        """kill -9 of every process at once, as when the machine dies."""
+        self.process.send_signal(signal.SIGSTOP)
+        for pid in [*_children(self.process.pid), self.process.pid]:
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait(30)
 
     def start(self):
         """Starts the server and waits until it takes connections."""

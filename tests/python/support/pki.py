@@ -18,9 +18,12 @@ default_md = sha256
 default_crl_days = 30
 policy = any
 copy_extensions = copy
+x509_extensions = leaf
 unique_subject = no
 [any]
 commonName = optional
+[leaf]
+basicConstraints = CA:FALSE
 """
 
 

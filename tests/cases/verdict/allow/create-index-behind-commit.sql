@@ -1,0 +1,3 @@
+-- role: migrator
+-- tier: prod
+CREATE TABLE notes (id int); COMMIT; CREATE INDEX ON notes (id)

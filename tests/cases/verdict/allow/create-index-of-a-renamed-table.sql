@@ -1,0 +1,3 @@
+-- role: migrator
+-- tier: prod
+CREATE TABLE notes_new (id int); ALTER TABLE notes_new RENAME TO notes; CREATE INDEX ON notes (id)

@@ -1,0 +1,4 @@
+-- role: migrator
+-- tier: stg
+-- notice: create-index
+CREATE INDEX ON email_drafts (status)

@@ -1,0 +1,3 @@
+-- role: migrator
+-- tier: prod
+DROP INDEX CONCURRENTLY IF EXISTS drafts_status

@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- rule: ddl
+CREATE INDEX CONCURRENTLY ON email_drafts (status)

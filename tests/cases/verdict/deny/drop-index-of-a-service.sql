@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- rule: ddl
+DROP INDEX CONCURRENTLY drafts_status
