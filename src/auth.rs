@@ -2,8 +2,10 @@
 
 mod certificate;
 mod delay;
+mod scram_client;
 mod scram_server;
 
 pub use certificate::*;
 pub use delay::*;
+pub use scram_client::*;
 pub use scram_server::*;

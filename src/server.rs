@@ -1,5 +1,7 @@
 //! The process: one configuration at work, its pools and judges, all sessions, and what runs in the background.
 
+mod pass_through;
+
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -14,7 +16,7 @@ use tokio::sync::watch;
 use crate::admin::{Check, Readiness};
 use crate::audit::{AuditError, AuditLog, Event, Record};
 use crate::auth::{Decoy, LoginDelays, ScramError};
-use crate::config::{self, Config, ConfigErrors, PoolLimits, Role, Target, Tier, User};
+use crate::config::{self, Config, ConfigErrors, Origin, PoolLimits, Role, Target, Tier, User};
 use crate::guard::Judge;
 use crate::policy::sqlstate;
 use crate::session::{Order, Sessions};
@@ -23,9 +25,10 @@ use crate::telemetry::{PoolGauges, ProcessMetrics, TierMetrics};
 use crate::tls::{self, TlsSetupError};
 use crate::upstream::{
     CheckoutError, ConnectError, Endpoint, Lease, Parameters, Pool, Reach, ReplicaSet, ServerCatalog, ServerRole,
-    Settings, SettingsError, SharedCatalog, Statements, empty_catalog,
+    Settings, SettingsError, SharedCatalog, Statements, UserLookup, empty_catalog,
 };
 use crate::wire::Report;
+use pass_through::OwnPools;
 
 /// Statements whose upstream names are remembered.
 const INTERNED_STATEMENTS: NonZeroUsize = NonZeroUsize::new(5_000).unwrap();
@@ -84,6 +87,9 @@ pub struct TargetRuntime {
     pub pool: Arc<Pool>,
     /// Where its read-only sessions go.
     pub replicas: Option<Arc<ReplicaSet>>,
+    /// Finds users that the configuration does not know.
+    pub lookup: Option<UserLookup>,
+    own_pools: OwnPools,
     /// Prepared statements by text.
     pub statements: Arc<Statements>,
     /// Its metrics.
@@ -302,10 +308,14 @@ impl Runtime {
 
     /// What a running session goes on with under this configuration; `None` when its user or database is gone, or the user's
     /// role is another.
-    pub fn resume(&self, user: &str, target: &TargetRuntime) -> Option<(Arc<Judge>, Arc<TargetRuntime>)> {
-        let user: &User = self.config.users.get(user)?;
-        let target = self.target(&target.target)?;
-        Some((self.judge(user.role, &target)?, target))
+    pub fn resume(&self, user: &User, target: &TargetRuntime) -> Option<(Arc<Judge>, Arc<TargetRuntime>)> {
+        let at_work = self.target(&target.target)?;
+        let role = match user.origin {
+            Origin::Configured => self.config.users.get(&user.name)?.role,
+            Origin::Database => at_work.target.auth_query.as_ref()?.role,
+        };
+        let at_work = at_work.follow(user, target)?;
+        Some((self.judge(role, &at_work)?, at_work))
     }
 
     fn forget_judgements(&self, target: &str) {
@@ -320,8 +330,16 @@ impl TargetRuntime {
     fn new(target: Arc<Target>, limits: PoolLimits) -> Result<Self, TlsSetupError> {
         let endpoint = Arc::new(Endpoint::new(Arc::clone(&target))?);
         let replicas = target.replicas.as_ref().map(|replicas| ReplicaSet::new(replicas, limits)).transpose()?;
-        Ok(Self {
-            replicas,
+        let lookup = target.auth_query.clone().map(|query| UserLookup::new(query, Arc::clone(&endpoint)));
+        Ok(Self { replicas, lookup, ..Self::with_endpoint(endpoint, limits) })
+    }
+
+    fn with_endpoint(endpoint: Arc<Endpoint>, limits: PoolLimits) -> Self {
+        let target = Arc::clone(&endpoint.target);
+        Self {
+            replicas: None,
+            lookup: None,
+            own_pools: OwnPools::default(),
             name: target.name(),
             metrics: TierMetrics::new(&target.database, target.tier),
             pool: Pool::new(endpoint, limits),
@@ -332,7 +350,7 @@ impl TargetRuntime {
             catalog: empty_catalog(),
             greetings: Mutex::new(LruCache::new(GREETINGS)),
             logged: Mutex::new(Some(String::new())),
-        })
+        }
     }
 
     /// The parameters a client with these settings is told at start-up, and the settings as all such sessions share them: then
@@ -410,6 +428,7 @@ impl TargetRuntime {
         if let Some(replicas) = &self.replicas {
             replicas.maintain().await;
         }
+        self.own_pools.maintain().await;
         if outcome.is_ok() && self.pool.trouble().is_none() && self.is_catalog_due() {
             match ServerCatalog::load(&self.pool.endpoint).await {
                 Ok(catalog) => {
@@ -444,6 +463,9 @@ impl TargetRuntime {
         if let Some(replicas) = &self.replicas {
             replicas.pool.close_idle();
         }
+        for own in self.own_pools.all() {
+            own.pool.close_idle();
+        }
     }
 
     /// The hosts in words: `db1:5432 (primary), db2:5432 (standby)`.
@@ -464,9 +486,12 @@ impl TargetRuntime {
 
     fn show_pool(&self) {
         let mut all = PoolGauges::default();
-        for pool in [Some(&self.pool), self.replicas.as_deref().map(|replicas| &replicas.pool)].into_iter().flatten() {
+        let own = self.own_pools.all();
+        let pools = [Some(&self.pool), self.replicas.as_deref().map(|replicas| &replicas.pool)];
+        let own = own.iter().map(|own| (&own.pool, own.limits.max));
+        for (pool, max) in pools.into_iter().flatten().map(|pool| (pool, self.limits.max)).chain(own) {
             let now = pool.usage();
-            all.max += self.limits.max;
+            all.max += max;
             all.open += now.open;
             all.idle += now.idle;
             all.in_use += now.open.saturating_sub(now.idle);

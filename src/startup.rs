@@ -139,8 +139,8 @@ impl Startup {
                 .into());
         }
         let options = StartupOptions::read(raw).map_err(|report| Refused::Told(*report))?;
-        let user = self.authenticate(&runtime, &options).await?;
-        self.admit(&runtime, &user, options).await
+        let login = self.authenticate(&runtime, &options).await?;
+        self.admit(&runtime, login, options).await
     }
 
     /// Encryption requests, up to the StartupMessage; returns its parameters.

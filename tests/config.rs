@@ -306,6 +306,7 @@ fn documented_keys() -> Vec<String> {
                 heading if heading.starts_with("`[audit]`") => vec!["audit"],
                 "`[databases.NAME]`" => vec!["databases.NAME"],
                 heading if heading.starts_with("`[databases.NAME.TIER]`") => vec!["databases.NAME.TIER"],
+                heading if heading.starts_with("`auth_query = { … }`") => vec!["databases.NAME.TIER.auth_query"],
                 "`[users.NAME]`" => vec!["users.NAME"],
                 heading if heading.starts_with("`[tiers.TIER]`") => vec!["tiers.TIER", "roles.ROLE.TIER"],
                 heading if heading.starts_with("`pool = { … }`") => vec!["tiers.TIER.pool"],

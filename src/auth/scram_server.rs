@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::{digest, hmac, rand};
 
+use super::ScramKeys;
 use crate::config::{Secret, Verifier};
 
 /// The mechanism without channel binding.
@@ -73,6 +74,8 @@ pub struct Challenge {
 pub struct Proven {
     /// The server-final message, by which the proxy proves that it knows the verifier.
     pub server_final: String,
+    /// What has been proved: the client's key, which only the password gives.
+    pub keys: ScramKeys,
 }
 
 impl std::fmt::Debug for Challenge {
@@ -243,7 +246,8 @@ impl Challenge {
             (_, true) => return Err(ScramError::Login("wrong password")),
         }
         let server_signature = hmac_sha256(&self.verifier.server_key, signed.as_bytes());
-        Ok(Proven { server_final: format!("v={}", STANDARD.encode(server_signature)) })
+        let keys = ScramKeys { client_key, server_key: self.verifier.server_key };
+        Ok(Proven { server_final: format!("v={}", STANDARD.encode(server_signature)), keys })
     }
 }
 
@@ -261,13 +265,13 @@ fn utf8(message: &[u8]) -> Result<&str, ScramError> {
     str::from_utf8(message).map_err(|_| MALFORMED)
 }
 
-fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+pub(super) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     let mut tag = [0; 32];
     tag.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref());
     tag
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     hash

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth_query;
 use super::connection::{ChannelBinding, ClientCertificate, Replicas, SessionAttrs, SslMode, SslNegotiation};
 use super::files;
 use super::listen::warn_if_everybody_reads;
@@ -86,6 +87,7 @@ fn read_target(database: &str, tier: Tier, section: &Section<'_>, aliases: &mut 
     let alias = section.get("name", text);
     let connect_timeout = section.get("connect_timeout", duration).map_or(DEFAULT_CONNECT_TIMEOUT, |at| at.value);
     let max_connections = section.get("max_connections", connections).map(|at| at.value);
+    let auth_query = auth_query::read(&section.table("auth_query"));
     let password = read_password(section);
     let files = Files::read(section);
     if !section.is_present() {
@@ -118,6 +120,7 @@ fn read_target(database: &str, tier: Tier, section: &Section<'_>, aliases: &mut 
             certificate,
             connect_timeout,
             max_connections,
+            auth_query: None,
             replicas: None,
         })
     };
@@ -137,7 +140,7 @@ fn read_target(database: &str, tier: Tier, section: &Section<'_>, aliases: &mut 
     if target.hosts.len() > 1 && target.session_attrs == SessionAttrs::Any {
         reader.warn(&place, "names several hosts, and any of them will do; add target_session_attrs=read-write");
     }
-    Some(Target { alias: alias.map(|at| at.value), replicas, ..target })
+    Some(Target { alias: alias.map(|at| at.value), auth_query, replicas, ..target })
 }
 
 /// The PEM files of a tier, as its keys name them.

@@ -3,6 +3,7 @@
 //! Loading has two stages: `reader` gives TOML values with their places, and one file a section makes of them the checked
 //! [`Config`]. docs/configuration.md is the reference of every key.
 
+mod auth_query;
 mod certificate_name;
 mod connection;
 mod databases;
@@ -23,6 +24,7 @@ mod url_parameters;
 mod users;
 mod values;
 
+pub use auth_query::{AuthQuery, UpstreamRole};
 pub use certificate_name::CertificateName;
 pub use connection::*;
 pub use defaults::{default_policy, default_pool};

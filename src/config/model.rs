@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::auth_query::AuthQuery;
 use super::certificate_name::CertificateName;
 use super::connection::{
     ChannelBinding, ClientCertificate, Host, LoadBalance, Replicas, SessionAttrs, SslMode, SslNegotiation,
@@ -147,6 +148,8 @@ pub struct Target {
     pub connect_timeout: Duration,
     /// Most sessions of clients at once; more are refused with SQLSTATE 53300.
     pub max_connections: Option<u32>,
+    /// How users are found that the file does not know; `None` where there are none.
+    pub auth_query: Option<AuthQuery>,
     /// Where its read-only sessions go; `None` when they go to the same servers.
     pub replicas: Option<Replicas>,
 }
@@ -158,6 +161,15 @@ impl Target {
     }
 }
 
+/// Who knows a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The configuration file.
+    Configured,
+    /// A database, asked by its `auth_query`.
+    Database,
+}
+
 /// `[users.NAME]`
 #[derive(Clone, Debug)]
 pub struct User {
@@ -165,6 +177,8 @@ pub struct User {
     pub name: String,
     /// Role.
     pub role: Role,
+    /// Where it comes from.
+    pub origin: Origin,
     /// Postgres's SCRAM verifier (`SCRAM-SHA-256$…`); made when loading, if a cleartext came from `password_env`. `None`
     /// where the certificate alone logs in.
     pub verifier: Option<Secret>,

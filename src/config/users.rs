@@ -6,7 +6,7 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 use super::certificate_name::CertificateName;
-use super::model::{Listen, Secret, User};
+use super::model::{Listen, Origin, Secret, User};
 use super::policy::Role;
 use super::reader::{At, Section};
 use super::scram::{Verifier, looks_like_verifier, scram_verifier};
@@ -49,7 +49,8 @@ fn read_user(name: String, section: Section<'_>, listen: &Listen) -> Option<User
         return None;
     }
     let certificates = certificates.map(|at| at.value).unwrap_or_default();
-    Some(User { name, role: role?.value, verifier, certificates, max_connections, valid_until })
+    let origin = Origin::Configured;
+    Some(User { name, role: role?.value, origin, verifier, certificates, max_connections, valid_until })
 }
 
 /// One name of a certificate, or several of which one is enough.

@@ -19,7 +19,7 @@ use super::lost::lost_report;
 use super::server_side::Broken;
 use super::state::Pin;
 use crate::audit::{Event, Record, SessionContext};
-use crate::config::OnAuditFailure;
+use crate::config::{OnAuditFailure, User};
 use crate::policy::sqlstate;
 use crate::server::{Kept, Server, TargetRuntime};
 use crate::startup::Place;
@@ -50,13 +50,15 @@ pub struct Session {
     pub told: Parameters,
     /// The reason given in the start-up message.
     pub reason: Option<Arc<str>>,
+    /// The user, as it has logged in.
+    pub user: Arc<User>,
     /// Its places among the sessions of its user and of its database.
     pub places: [Place; 2],
 }
 
 /// Runs a session to its end.
 pub async fn run(session: Session) {
-    let Session { server, client, registered, target, context, judge, generation, initial, told, reason, places } =
+    let Session { server, client, registered, target, context, judge, generation, initial, told, reason, user, places } =
         session;
     target.metrics.session_opened();
     let statements = Arc::clone(&target.statements);
@@ -74,6 +76,7 @@ pub async fn run(session: Session) {
         registered,
         target,
         generation,
+        user,
         _places: places,
     };
     let why = driver.serve().await;
@@ -97,6 +100,7 @@ struct Driver {
     pinned: Vec<&'static str>,
     started: Instant,
     generation: u64,
+    user: Arc<User>,
     /// Held as long as the session lives.
     _places: [Place; 2],
 }

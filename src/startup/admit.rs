@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use pgwire::messages::startup::Authentication;
 
+use super::authenticate::Login;
 use super::options::StartupOptions;
 use super::{Owner, Place, Refused, Startup, told};
 use crate::audit::{Event, Record, SessionContext};
@@ -25,7 +26,7 @@ impl Startup {
     pub(super) async fn admit(
         &mut self,
         runtime: &Runtime,
-        user: &User,
+        Login { user, keys }: Login,
         options: StartupOptions,
     ) -> Result<Session, Refused> {
         let target = runtime.config.target(&options.database).map_err(|error| {
@@ -33,13 +34,14 @@ impl Startup {
             self.record_refusal(&options, sqlstate::UNKNOWN_DATABASE, "no such database or tier");
             Refused::Told(unknown_database(&error))
         })?;
-        let (Some(target), generation) = (runtime.target(&target), runtime.generation) else {
+        let target = runtime.target(&target).and_then(|target| target.of_user(&user, keys));
+        let (Some(target), generation) = (target, runtime.generation) else {
             return Err(told(sqlstate::INTERNAL, "the database is not at work").into());
         };
         let judge = runtime
             .judge(user.role, &target)
             .ok_or_else(|| told(sqlstate::INTERNAL, "the role has no policy on this tier"))?;
-        let places = self.take_places(user, &target, &options)?;
+        let places = self.take_places(&user, &target, &options)?;
         let mut out = BytesMut::new();
         let (initial, would_deny) = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;
         let reach = if judge.policy.is_read_only() { Reach::Replica } else { Reach::Primary };
@@ -86,6 +88,7 @@ impl Startup {
             initial,
             told: told_parameters,
             reason: options.reason,
+            user,
             places,
         })
     }

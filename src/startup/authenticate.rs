@@ -5,36 +5,56 @@ use std::sync::Arc;
 use super::options::StartupOptions;
 use super::scram::ScramFailure;
 use super::{Refused, Startup, told};
-use crate::auth::read_verifier;
-use crate::config::User;
+use crate::auth::{ScramKeys, read_verifier};
+use crate::config::{Origin, User};
 use crate::policy::sqlstate;
-use crate::server::Runtime;
+use crate::server::{Runtime, TargetRuntime};
 use crate::wire::Report;
+
+/// A user that is who it says.
+pub(super) struct Login {
+    pub(super) user: Arc<User>,
+    /// What it has proved; `None` where its certificate was enough.
+    pub(super) keys: Option<ScramKeys>,
+}
 
 impl Startup {
     /// The user, proven to be who it says. The answers for unknown users look like those for users with a password.
-    pub(super) async fn authenticate(
-        &mut self,
-        runtime: &Runtime,
-        options: &StartupOptions,
-    ) -> Result<Arc<User>, Refused> {
-        let known = runtime.config.users.get(&options.user).cloned();
-        match known {
-            Some(user) if user.verifier.is_none() => {
+    pub(super) async fn authenticate(&mut self, runtime: &Runtime, options: &StartupOptions) -> Result<Login, Refused> {
+        let known = match runtime.config.users.get(&options.user) {
+            Some(user) => Some(Arc::clone(user)),
+            None => self.look_up(runtime, options).await?,
+        };
+        let login = match known {
+            Some(user) if user.origin == Origin::Configured && user.verifier.is_none() => {
                 self.certify(&user, options)?;
-                Ok(user)
+                Login { user, keys: None }
             }
             known => {
-                self.prove_password(runtime, known.as_deref(), options).await?;
+                let keys = self.prove_password(runtime, known.as_deref(), options).await?;
                 // What is asked beyond the password is told only to those who know it.
                 let Some(user) = known else { return Err(self.wrong_password(options, "no such user")) };
                 if !user.certificates.is_empty() {
                     self.certify(&user, options)?;
                 }
-                Ok(user)
+                Login { user, keys: Some(keys) }
+            }
+        };
+        self.check_validity(&login.user, options)?;
+        Ok(login)
+    }
+
+    /// The user as the database knows it that the client wants to reach.
+    async fn look_up(&self, runtime: &Runtime, options: &StartupOptions) -> Result<Option<Arc<User>>, Refused> {
+        let Some(target) = wanted(runtime, options) else { return Ok(None) };
+        let Some(lookup) = &target.lookup else { return Ok(None) };
+        match lookup.find(&options.user).await {
+            Ok(found) => Ok(found),
+            Err(error) => {
+                let report = target.unreachable(&error).ending_session();
+                Err(self.login_refused(options, "auth_query", "auth_query could not be asked", report))
             }
         }
-        .and_then(|user| self.check_validity(user, options))
     }
 
     async fn prove_password(
@@ -42,7 +62,7 @@ impl Startup {
         runtime: &Runtime,
         user: Option<&User>,
         options: &StartupOptions,
-    ) -> Result<(), Refused> {
+    ) -> Result<ScramKeys, Refused> {
         let verifier = user.and_then(|user| user.verifier.as_ref()).and_then(|text| match read_verifier(text) {
             Ok(verifier) => Some(verifier),
             Err(error) => {
@@ -51,8 +71,16 @@ impl Startup {
             }
         });
         match self.scram(runtime, &options.user, verifier).await {
-            Ok(_) => Ok(()),
-            Err(ScramFailure::Login(why)) => Err(self.wrong_password(options, why)),
+            Ok(proven) => Ok(proven.keys),
+            Err(ScramFailure::Login(why)) => {
+                // Its password may have been changed a moment ago.
+                if let Some(target) = wanted(runtime, options)
+                    && let Some(lookup) = &target.lookup
+                {
+                    lookup.forget(&options.user);
+                }
+                Err(self.wrong_password(options, why))
+            }
             Err(ScramFailure::Refused(Refused::Told(report))) => {
                 Err(self.login_refused(options, "protocol", &report.message.clone(), report))
             }
@@ -87,16 +115,16 @@ impl Startup {
         }
     }
 
-    fn check_validity(&self, user: Arc<User>, options: &StartupOptions) -> Result<Arc<User>, Refused> {
+    fn check_validity(&self, user: &User, options: &StartupOptions) -> Result<(), Refused> {
         match user.valid_until {
             Some(end) if chrono::Utc::now() >= end => {
                 let report =
                     told(sqlstate::INVALID_AUTHORIZATION, format!("the login of user \"{}\" has expired", user.name))
-                        .hint("Have valid_until moved, or the user removed.");
-                let why = format!("valid_until {} has passed", end.to_rfc3339());
+                        .hint("Have its end moved (valid_until, or VALID UNTIL in the database), or the user removed.");
+                let why = format!("valid until {}", end.to_rfc3339());
                 Err(self.login_refused(options, "expired", &why, report))
             }
-            _ => Ok(user),
+            _ => Ok(()),
         }
     }
 
@@ -117,4 +145,10 @@ impl Startup {
         self.record_refusal(options, report.sqlstate, why);
         Refused::Told(report)
     }
+}
+
+/// The database tier that the client asks for.
+fn wanted(runtime: &Runtime, options: &StartupOptions) -> Option<Arc<TargetRuntime>> {
+    let target = runtime.config.target(&options.database).ok()?;
+    runtime.target(&target)
 }

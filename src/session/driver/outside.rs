@@ -73,7 +73,7 @@ impl Driver {
         if runtime.generation == self.generation {
             return None;
         }
-        let found = runtime.resume(&self.core.context.user, &self.target);
+        let found = runtime.resume(&self.user, &self.target);
         match found {
             Some((judge, target)) => {
                 let old = std::mem::replace(&mut self.core.judge, judge);
