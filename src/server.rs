@@ -312,7 +312,11 @@ impl Runtime {
         let at_work = self.target(&target.target)?;
         let role = match user.origin {
             Origin::Configured => self.config.users.get(&user.name)?.role,
-            Origin::Database => at_work.target.auth_query.as_ref()?.role,
+            Origin::Database => {
+                // What the database would say now is not known.
+                let roles = |of: &Target| of.auth_query.as_ref().map(|query| (query.role, query.groups.clone()));
+                (roles(&at_work.target)? == roles(&target.target)?).then_some(user.role)?
+            }
         };
         let at_work = at_work.follow(user, target)?;
         Some((self.judge(role, &at_work)?, at_work))

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::policy::Role;
 use super::reader::Section;
 use super::values::{boolean, choice, connections, duration, text};
@@ -17,8 +19,10 @@ const DEFAULT_USER_CONNECTIONS: u32 = 5;
 pub struct AuthQuery {
     /// Finds the user `$1`: its name, its SCRAM verifier, and when that ends.
     pub query: String,
-    /// The role such users have at the proxy.
+    /// The role at the proxy of users that are in none of the `groups`.
     pub role: Role,
+    /// Roles at the proxy by roles of the database: the first that a user is a member of decides.
+    pub groups: Vec<(String, Role)>,
     /// How long an answer counts.
     pub cache: Duration,
     /// As whom their sessions reach the server.
@@ -40,6 +44,7 @@ pub enum UpstreamRole {
 pub(super) fn read(section: &Section<'_>) -> Option<AuthQuery> {
     let roles = Role::ALL.map(Role::as_str).join(", ");
     let role = section.require("role", &format!("use one of: {roles}"), choice::<Role>);
+    let groups = section.get("groups", groups);
     let query = section.get("query", text);
     let cache = section.get("cache", duration);
     let pass_through = section.get("pass_through", boolean);
@@ -57,8 +62,24 @@ pub(super) fn read(section: &Section<'_>) -> Option<AuthQuery> {
     Some(AuthQuery {
         query: query.map_or_else(|| DEFAULT_QUERY.to_owned(), |at| at.value),
         role: role?.value,
+        groups: groups.map(|at| at.value).unwrap_or_default(),
         cache: cache.map_or(DEFAULT_CACHE, |at| at.value),
         upstream_role,
         max_user_connections: max_user_connections.map_or(DEFAULT_USER_CONNECTIONS, |at| at.value),
     })
+}
+
+/// `["dba=admin", "deploy=migrator"]`
+fn groups(value: &DeValue<'_>) -> Result<Vec<(String, Role)>, String> {
+    let wrong =
+        || "must be a list such as [\"dba=admin\", \"deploy=migrator\"]: role of the database = role".to_owned();
+    let DeValue::Array(groups) = value else { return Err(wrong()) };
+    groups
+        .iter()
+        .map(|group| {
+            let group = text(group.get_ref()).map_err(|_| wrong())?;
+            let (group, role) = group.rsplit_once('=').filter(|(group, _)| !group.is_empty()).ok_or_else(wrong)?;
+            Ok((group.to_owned(), role.parse()?))
+        })
+        .collect()
 }

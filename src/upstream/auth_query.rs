@@ -7,7 +7,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use lru::LruCache;
 
-use super::{ConnectError, Connection, Endpoint, Row};
+use super::{ConnectError, Connection, Endpoint, Row, push_literal};
 use crate::config::{AuthQuery, Origin, Secret, User, Verifier};
 
 /// Most answers that are remembered.
@@ -26,6 +26,8 @@ pub struct UserLookup {
     /// How, and what they may.
     pub settings: AuthQuery,
     endpoint: Arc<Endpoint>,
+    /// Finds which of the groups the user `$1` is in; `None` where there are none.
+    groups: Option<String>,
     /// One at a time: strangers cannot keep the server busy.
     connection: tokio::sync::Mutex<Option<Connection>>,
     known: Mutex<LruCache<String, Answer>>,
@@ -38,6 +40,7 @@ impl UserLookup {
     /// Nothing is connected yet.
     pub fn new(settings: AuthQuery, endpoint: Arc<Endpoint>) -> Self {
         Self {
+            groups: groups_query(&settings),
             settings,
             endpoint,
             connection: tokio::sync::Mutex::default(),
@@ -60,7 +63,7 @@ impl UserLookup {
         if let Some(known) = self.remembered(name) {
             return Ok(known);
         }
-        let rows = match kept.take() {
+        let (rows, groups) = match kept.take() {
             Some(connection) => match self.ask(connection, name, &mut kept).await {
                 // The server may have closed it since.
                 Err(ConnectError::Io { .. } | ConnectError::Refused { .. }) => {
@@ -70,7 +73,7 @@ impl UserLookup {
             },
             None => self.ask(self.connect().await?, name, &mut kept).await,
         }?;
-        let found = self.user(name, &rows).map(Arc::new);
+        let found = self.user(name, &rows, &groups).map(Arc::new);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.put(name.to_owned(), (Instant::now(), found.clone()));
         Ok(found)
@@ -93,21 +96,29 @@ impl UserLookup {
         Ok(connection)
     }
 
-    /// Asks, and keeps the connection if it is in order.
+    /// Asks for the user and for its groups, and keeps the connection if it is in order.
     async fn ask(
         &self,
         mut connection: Connection,
         name: &str,
         kept: &mut Option<Connection>,
-    ) -> Result<Vec<Row>, ConnectError> {
+    ) -> Result<(Vec<Row>, Vec<Row>), ConnectError> {
         let host = connection.host;
-        let rows = self.endpoint.in_time(host, connection.query_with(&self.settings.query, name)).await?;
+        let asking = async {
+            let rows = connection.query_with(&self.settings.query, name).await?;
+            let groups = match &self.groups {
+                Some(query) if !rows.is_empty() => connection.query_with(query, name).await?,
+                _ => vec![],
+            };
+            Ok((rows, groups))
+        };
+        let answer = self.endpoint.in_time(host, asking).await?;
         *kept = Some(connection);
-        Ok(rows)
+        Ok(answer)
     }
 
     /// Reads the answer; whatever is not as it should be is nobody.
-    fn user(&self, name: &str, rows: &[Row]) -> Option<User> {
+    fn user(&self, name: &str, rows: &[Row], groups: &[Row]) -> Option<User> {
         let target = self.endpoint.target.name();
         let refuse = |why: &str| {
             tracing::warn!(%target, user = name, why, "auth_query: the user cannot log in");
@@ -133,9 +144,19 @@ impl UserLookup {
             Some(Ok(end)) => end,
             Some(Err(())) => return refuse("the end of its validity cannot be read; return a timestamptz"),
         };
+        let role = match groups {
+            [] => self.settings.role,
+            [row, ..] => {
+                let at = row.first().and_then(|at| at.as_deref()?.parse::<usize>().ok());
+                let Some((_, role)) = at.and_then(|at| self.settings.groups.get(at)) else {
+                    return refuse("its groups cannot be read");
+                };
+                *role
+            }
+        };
         Some(User {
             name: name.to_owned(),
-            role: self.settings.role,
+            role,
             origin: Origin::Database,
             verifier: Some(Secret::new(password)),
             certificates: vec![],
@@ -143,6 +164,25 @@ impl UserLookup {
             valid_until,
         })
     }
+}
+
+/// A group that the database does not have has no members. Every name is qualified.
+fn groups_query(settings: &AuthQuery) -> Option<String> {
+    let mut names = String::new();
+    for (at, (group, _)) in settings.groups.iter().enumerate() {
+        names.push_str(if at == 0 { "(" } else { ", (" });
+        names.push_str(&at.to_string());
+        names.push_str(", ");
+        push_literal(group, &mut names);
+        names.push(')');
+    }
+    (!names.is_empty()).then(|| {
+        format!(
+            "SELECT g.at FROM (VALUES {names}) AS g(at, name) \
+             JOIN pg_catalog.pg_roles r ON r.rolname OPERATOR(pg_catalog.=) g.name \
+             WHERE pg_catalog.pg_has_role($1::pg_catalog.name, r.oid, 'MEMBER') ORDER BY 1"
+        )
+    })
 }
 
 /// A timestamptz as DateStyle ISO and TimeZone UTC show it; `None` for infinity.

@@ -30,6 +30,12 @@ CREATE ROLE late LOGIN PASSWORD 'late-secret' VALID UNTIL '2020-01-01';
 CREATE ROLE soon LOGIN PASSWORD 'soon-secret' VALID UNTIL '2999-01-01 12:00+02';
 CREATE ROLE forever LOGIN PASSWORD 'forever-secret' VALID UNTIL 'infinity';
 CREATE ROLE brief LOGIN PASSWORD 'brief-secret';
+CREATE ROLE deployers;
+CREATE ROLE programs;
+CREATE ROLE nightly;
+GRANT nightly TO programs;
+GRANT deployers TO erin;
+GRANT programs, deployers TO soon;
 CREATE ROLE group_only NOLOGIN PASSWORD 'group-secret';
 CREATE ROLE boss LOGIN SUPERUSER PASSWORD 'boss-secret';
 CREATE ROLE without LOGIN;
@@ -37,7 +43,7 @@ SET password_encryption = 'md5';
 CREATE ROLE legacy LOGIN PASSWORD 'legacy-secret';
 RESET password_encryption;
 """
-NAMES = ["dana", "erin", '"Ödön O\'Neil"', "late", "soon", "forever", "brief", "group_only", "boss", "without", "legacy"]
+NAMES = ["dana", "erin", '"Ödön O\'Neil"', "late", "soon", "forever", "brief", "deployers", "nightly", "programs", "group_only", "boss", "without", "legacy"]
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +138,22 @@ def test_shared_role(shared):
     assert shared.wait_record("session.start", user="dana")["role"] == "engineer"
     assert_refused(shared, "dana", "wrong")
     assert_refused(shared, "late", match="has expired")
+
+
+def test_roles_by_groups(roles, make_proxy):
+    """The first group that fits decides, whether the membership is direct or not."""
+    groups = ["no such role=admin", "nightly=agent", "deployers=migrator", "it's=admin"]
+    proxy = make_proxy(config(groups=groups, role="auditor"))
+    for user, role in (("soon", "agent"), ("erin", "migrator"), ("dana", "auditor")):
+        with log_in(proxy, user) as conn:
+            assert conn.execute("SELECT session_user").fetchone() == (user,)
+        assert proxy.wait_record("session.start", user=user)["role"] == role
+    with log_in(proxy, "erin") as conn:
+        # What the database would say now is not known: the session must not keep a role that is gone.
+        proxy.reload(config(groups=["nightly=agent"]))
+        with pytest.raises(psycopg.OperationalError):
+            for _ in range(3):
+                conn.execute("SELECT 1")
 
 
 @pytest.mark.parametrize("user", ["soon", "forever"])
