@@ -1,5 +1,6 @@
 //! The process: one configuration at work, its pools and judges, all sessions, and what runs in the background.
 
+mod catalog;
 mod pass_through;
 
 use std::collections::{BTreeMap, HashMap};
@@ -7,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use lru::LruCache;
@@ -24,10 +25,11 @@ use crate::startup::Places;
 use crate::telemetry::{PoolGauges, ProcessMetrics, TierMetrics};
 use crate::tls::{self, TlsSetupError};
 use crate::upstream::{
-    CheckoutError, ConnectError, Endpoint, Lease, Parameters, Pool, Reach, ReplicaSet, ServerCatalog, ServerRole,
-    Settings, SettingsError, SharedCatalog, Statements, UserLookup, empty_catalog,
+    CheckoutError, ConnectError, Endpoint, Lease, Parameters, Pool, Reach, ReplicaSet, ServerRole, Settings,
+    SettingsError, SharedCatalog, Statements, UserLookup, empty_catalog,
 };
 use crate::wire::Report;
+use catalog::CatalogLoads;
 use pass_through::OwnPools;
 
 /// Statements whose upstream names are remembered.
@@ -38,9 +40,6 @@ const GREETINGS: NonZeroUsize = NonZeroUsize::new(128).unwrap();
 
 /// How often pools are maintained.
 const MAINTENANCE: Duration = Duration::from_secs(1);
-
-/// How often the server's catalog is loaded again.
-const CATALOG_REFRESH: Duration = Duration::from_secs(60);
 
 /// The process.
 #[derive(Debug)]
@@ -73,7 +72,14 @@ pub struct Runtime {
     /// TLS towards clients.
     pub tls: Option<tls::Acceptor>,
     targets: BTreeMap<(String, Tier), Arc<TargetRuntime>>,
-    judges: Mutex<HashMap<(String, Role), Arc<Judge>>>,
+    judges: Mutex<HashMap<(String, Role, PolicyHours), Arc<Judge>>>,
+}
+
+/// Which of a role's two policies a judge has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum PolicyHours {
+    Ordinary,
+    Peak,
 }
 
 /// One tier of one database at work. It outlives a reload that leaves it as it was.
@@ -98,6 +104,9 @@ pub struct TargetRuntime {
     /// Connections that sessions keep for the sake of currval and lastval.
     kept: Arc<AtomicU32>,
     catalog: Arc<SharedCatalog>,
+    catalog_loads: Arc<CatalogLoads>,
+    /// Where it is loaded from.
+    catalog_source: Arc<Endpoint>,
     greetings: Mutex<LruCache<Settings, Parameters>>,
     /// What the log was last told of its reachability.
     logged: Mutex<Option<String>>,
@@ -232,13 +241,19 @@ impl Server {
         }
     }
 
-    /// Wakes sessions whose deadline has come, until the process stops.
+    /// Wakes sessions whose deadline has come, and all of them when peak hours begin or end, until the process stops.
     pub async fn keep_time(self: Arc<Self>) {
         let mut tick = tokio::time::interval(Sessions::TICK);
+        let mut peaks = self.runtime().peaks(SystemTime::now());
         loop {
             tokio::select! {
                 _ = tick.tick() => self.sessions.wake_due(),
                 () = self.stopped() => return,
+            }
+            let now = self.runtime().peaks(SystemTime::now());
+            if now != peaks {
+                peaks = now;
+                self.sessions.wake_all();
             }
         }
     }
@@ -296,11 +311,12 @@ impl Runtime {
         self.targets.get(&(target.database.clone(), target.tier)).cloned()
     }
 
-    /// The judge of a role on a target; sessions share it and what it remembers.
-    pub fn judge(&self, role: Role, target: &TargetRuntime) -> Option<Arc<Judge>> {
-        let policy = self.config.policy(role, target.target.tier)?;
+    /// The judge of a role on a target as the policy is at this moment; sessions share it and what it remembers.
+    pub fn judge(&self, role: Role, target: &TargetRuntime, now: SystemTime) -> Option<Arc<Judge>> {
+        let policy = self.config.policy(role, target.target.tier)?.at(now);
+        let hours = if policy.is_of_peak_hours() { PolicyHours::Peak } else { PolicyHours::Ordinary };
         let mut judges = self.judges.lock().unwrap_or_else(PoisonError::into_inner);
-        let judge = judges.entry((target.name.clone(), role)).or_insert_with(|| {
+        let judge = judges.entry((target.name.clone(), role, hours)).or_insert_with(|| {
             Arc::new(Judge::new(policy, target.target.database.clone(), Arc::clone(&target.catalog)))
         });
         Some(Arc::clone(judge))
@@ -308,7 +324,12 @@ impl Runtime {
 
     /// What a running session goes on with under this configuration; `None` when its user or database is gone, or the user's
     /// role is another.
-    pub fn resume(&self, user: &User, target: &TargetRuntime) -> Option<(Arc<Judge>, Arc<TargetRuntime>)> {
+    pub fn resume(
+        &self,
+        user: &User,
+        target: &TargetRuntime,
+        now: SystemTime,
+    ) -> Option<(Arc<Judge>, Arc<TargetRuntime>)> {
         let at_work = self.target(&target.target)?;
         let role = match user.origin {
             Origin::Configured => self.config.users.get(&user.name)?.role,
@@ -319,12 +340,18 @@ impl Runtime {
             }
         };
         let at_work = at_work.follow(user, target)?;
-        Some((self.judge(role, &at_work)?, at_work))
+        Some((self.judge(role, &at_work, now)?, at_work))
+    }
+
+    /// Which policies are in their peak hours, of those that have any.
+    fn peaks(&self, now: SystemTime) -> Vec<bool> {
+        let peaks = self.config.policies.values().filter_map(|policy| policy.peak.as_ref());
+        peaks.map(|peak| peak.hours.contains(now)).collect()
     }
 
     fn forget_judgements(&self, target: &str) {
         let judges = self.judges.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, judge) in judges.iter().filter(|((name, _), _)| name == target) {
+        for (_, judge) in judges.iter().filter(|((name, ..), _)| name == target) {
             judge.forget();
         }
     }
@@ -346,12 +373,14 @@ impl TargetRuntime {
             own_pools: OwnPools::default(),
             name: target.name(),
             metrics: TierMetrics::new(&target.database, target.tier),
+            catalog_source: Arc::clone(&endpoint),
             pool: Pool::new(endpoint, limits),
             statements: Arc::new(Statements::new(INTERNED_STATEMENTS)),
             target,
             limits,
             kept: Arc::default(),
             catalog: empty_catalog(),
+            catalog_loads: Arc::default(),
             greetings: Mutex::new(LruCache::new(GREETINGS)),
             logged: Mutex::new(Some(String::new())),
         }
@@ -433,20 +462,9 @@ impl TargetRuntime {
             replicas.maintain().await;
         }
         self.own_pools.maintain().await;
-        if outcome.is_ok() && self.pool.trouble().is_none() && self.is_catalog_due() {
-            match ServerCatalog::load(&self.pool.endpoint).await {
-                Ok(catalog) => {
-                    if !self.catalog.load().same_functions(&catalog) {
-                        self.catalog.store(Arc::new(catalog));
-                        server.runtime().forget_judgements(&self.name);
-                    } else {
-                        self.catalog.store(Arc::new(catalog));
-                    }
-                    // The server's own parameters may have changed with its configuration.
-                    self.greetings.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                }
-                Err(error) => outcome = Err(Arc::new(error)),
-            }
+        let is_wanted = self.is_catalog_due() || self.catalog_loads.is_wanted();
+        if outcome.is_ok() && self.pool.trouble().is_none() && is_wanted {
+            outcome = self.refresh_catalog(server, self.catalog_loads.asked()).await.map_err(Arc::new);
         }
         if let Err(error) = &outcome {
             self.metrics.upstream_error(error.kind());
@@ -482,10 +500,6 @@ impl TargetRuntime {
             None => words(&self.pool),
             Some(replicas) => format!("{}; replicas: {}", words(&self.pool), words(&replicas.pool)),
         }
-    }
-
-    fn is_catalog_due(&self) -> bool {
-        self.catalog.load().age().is_none_or(|age| age >= CATALOG_REFRESH)
     }
 
     fn show_pool(&self) {

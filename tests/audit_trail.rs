@@ -347,17 +347,18 @@ prop_compose! {
             Event::Confirm, Event::Limit, Event::ConfigReload, Event::Admin,
         ][..]),
         session in proptest::option::of(session()), statement in proptest::option::of(statement()),
-        numbers in any::<[Option<u64>; 4]>(), reason in proptest::option::of(text()),
+        numbers in any::<[Option<u64>; 6]>(), reason in proptest::option::of(text()),
         rule in proptest::option::of(proptest::sample::select(&["default", "unbounded-write"][..])),
         verdict in proptest::option::of(proptest::sample::select(&["allow", "deny"][..])),
         sqlstate in proptest::option::of(text()), message in proptest::option::of(text()),
         parameters in proptest::option::of(proptest::collection::vec(proptest::option::of(text()), 0..4)),
         reported in proptest::collection::vec(text(), 0..3),
     ) -> Record {
-        let [statement_no, rows, bytes, duration] = numbers;
+        let [statement_no, rows, bytes, duration, estimated_rows, cost] = numbers;
         Record {
             event, session: session.map(Arc::new), statement: statement.map(Arc::new), statement_no,
             reason: reason.map(Arc::from), rule, verdict, rows, bytes,
+            estimated_rows, estimated_cost: cost.map(|n| (n % 1_000_000_000) as f64 / 100.0),
             duration: duration.map(Duration::from_micros), sqlstate, parameters, message,
             would_deny: reported.into_iter().map(would_deny).collect(),
         }
@@ -405,6 +406,8 @@ fn expected(record: &Record) -> serde_json::Map<String, serde_json::Value> {
     let reported: Vec<_> =
         reported.map(|w| serde_json::json!({ "rule": w.rule, "verdict": w.verdict, "detail": w.detail })).collect();
     put("would_deny", (!reported.is_empty()).then(|| reported.into()));
+    put("estimated_rows", record.estimated_rows.map(Into::into));
+    put("estimated_cost", record.estimated_cost.map(Into::into));
     put("rows", record.rows.map(Into::into));
     put("bytes", record.bytes.map(Into::into));
     put("duration_us", record.duration.map(|d| (d.as_micros() as u64).into()));

@@ -20,6 +20,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::SystemTime;
 
 use proptest::prelude::*;
 
@@ -184,6 +185,9 @@ fn every_policy_key_can_be_set_for_a_role() {
         "7",
         "8",
         "9MiB",
+        "20000",
+        "21",
+        "confirm",
         "true",
         "10s",
         "11ms",
@@ -196,6 +200,41 @@ fn every_policy_key_can_be_set_for_a_role() {
     assert_eq!(values, expected);
     let pool = config::pool_values(&config.pools[&Tier::Prod]).map(|(_, value)| value);
     assert_eq!(pool, ["1", "2", "3s", "4s", "5h"]);
+}
+
+#[test]
+fn peak_hours_tighten_and_nothing_else() {
+    let files = Files::make();
+    let config = load_case(&files, "peak-hours.toml");
+    let at = |time: &str| -> SystemTime { time.parse::<jiff::Timestamp>().unwrap().into() };
+    // 2026-01-05 is a Monday; Berlin is an hour ahead of UTC.
+    let policy = |role, tier, time: &str| config.policy(role, tier).unwrap().at(at(time));
+    let changed = |role: Role, tier: Tier, time: &str| -> Vec<String> {
+        let (ordinary, now) = (config.policy(role, tier).unwrap(), policy(role, tier, time));
+        assert_eq!(now.is_of_peak_hours(), now != ordinary);
+        let (ordinary, now) = (config::policy_values(&ordinary), config::policy_values(&now));
+        now.into_iter()
+            .zip(ordinary)
+            .filter(|(n, o)| n != o)
+            .map(|((key, value), _)| format!("{key} {value}"))
+            .collect()
+    };
+    let peak = "2026-01-05T07:00:00Z";
+    assert_eq!(
+        changed(Role::Engineer, Tier::Prod, peak),
+        ["access read-only", "max_rows_written 50", "max_estimated_cost 10000", "statement_timeout 10s"]
+    );
+    for outside in ["2026-01-05T06:59:59Z", "2026-01-05T17:00:00Z", "2026-01-04T01:00:00Z"] {
+        assert_eq!(changed(Role::Engineer, Tier::Prod, outside), Vec::<String>::new(), "{outside}");
+    }
+    assert!(policy(Role::Engineer, Tier::Prod, "2026-01-04T00:59:59Z").is_of_peak_hours(), "Saturday night");
+    assert_eq!(changed(Role::Agent, Tier::Prod, peak), ["max_rows_written 50", "statement_timeout 10s"]);
+    assert_eq!(changed(Role::Service, Tier::Prod, peak), Vec::<String>::new(), "its own hours");
+    assert_eq!(
+        changed(Role::Service, Tier::Prod, "2026-01-04T12:30:00Z"),
+        ["max_rows_written 50", "join_without_condition warn", "statement_timeout 10s"]
+    );
+    assert_eq!(changed(Role::Migrator, Tier::Stg, peak.replace("07", "08").as_str()), ["ddl confirm"]);
 }
 
 #[test]
@@ -313,6 +352,9 @@ fn documented_keys() -> Vec<String> {
                 heading if heading.starts_with("`rules.RULE`") => {
                     vec!["tiers.TIER.rules.RULE", "roles.ROLE.TIER.rules.RULE"]
                 }
+                heading if heading.starts_with("`peak_hours = { … }`") => {
+                    vec!["tiers.TIER.peak_hours", "roles.ROLE.TIER.peak_hours"]
+                }
                 _ => vec![],
             };
         }
@@ -327,7 +369,19 @@ fn documented_keys() -> Vec<String> {
 #[test]
 fn the_reference_names_every_key_and_no_other() {
     let documented = documented_keys();
-    let tables = ["listen", "admin", "audit", "databases", "users", "tiers", "roles", "listen.tls", "tiers.TIER.pool"];
+    let tables = [
+        "listen",
+        "admin",
+        "audit",
+        "databases",
+        "users",
+        "tiers",
+        "roles",
+        "listen.tls",
+        "tiers.TIER.pool",
+        "tiers.TIER.peak_hours",
+        "roles.ROLE.TIER.peak_hours",
+    ];
     let placeholders =
         ["databases.NAME", "databases.NAME.TIER", "users.NAME", "tiers.TIER", "roles.ROLE", "roles.ROLE.TIER"];
     let rules =
@@ -351,7 +405,10 @@ fn the_reference_has_the_defaults_of_every_tier() {
     let text = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let row = |key: &str| {
         let start = format!("| `{key}` |");
-        let line = text.lines().rfind(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{key}"));
+        let line = text
+            .lines()
+            .rfind(|line| line.starts_with(&start) && line.split('|').count() == 8)
+            .unwrap_or_else(|| panic!("{key}"));
         line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>()
     };
     // The reference writes whole minutes as seconds where people do.

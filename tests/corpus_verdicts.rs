@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Tests may fail loudly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pgbelay::config::{Policy, default_policy};
@@ -72,6 +72,7 @@ fn judge(step: &str, policy: &Policy) -> Verdict {
         reason: Some("INC-42"),
         catalog: &StaticCatalog,
         tables: SessionTables::NONE,
+        made: &BTreeSet::new(),
         confirmation: pgbelay::policy::Confirmation::NotGiven,
     };
     decide(&Arc::new(classify(step)), policy, &view)

@@ -41,6 +41,23 @@ fn a_denied_statement_is_explained() {
 }
 
 #[test]
+fn it_is_told_that_a_plan_will_be_asked_for() {
+    let told = |role: &str, sql: &str| {
+        let output = explain(&["--tier", "prod", "--role", role, sql], "");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.contains("the server will be asked for its plan first: join_without_condition = deny\n")
+    };
+    assert!(told("engineer", "SELECT * FROM projects"));
+    for sql in ["EXPLAIN SELECT * FROM projects", "SELECT 1", "SELECT relname FROM pg_class", "SHOW all"] {
+        assert!(!told("engineer", sql), "{sql}");
+    }
+    assert!(!told("service", "SELECT * FROM projects"));
+    let output = explain(&["--tier", "prod", "--role", "agent", "--json", "TABLE projects; SELECT 1"], "");
+    assert_eq!(rows(&output)[0]["plan"], "join_without_condition = deny");
+    assert!(rows(&output)[1]["plan"].is_null());
+}
+
+#[test]
 fn json_has_a_line_a_statement_with_every_key() {
     let sql = "SELECT * FROM projects; UPDATE email_drafts SET status = 'x' WHERE id = 1; TRUNCATE email_drafts";
     let output = explain(&["--tier", "prod", "--role", "service", "--json", sql], "");
@@ -48,7 +65,9 @@ fn json_has_a_line_a_statement_with_every_key() {
     let rows = rows(&output);
     let verdicts: Vec<_> = rows.iter().map(|row| row["verdict"].as_str().unwrap()).collect();
     assert_eq!(verdicts, ["allow", "guarded", "deny"]);
-    for key in ["sql", "kind", "class", "verdict", "rule", "message", "hint", "writes", "tables", "fingerprint"] {
+    for key in
+        ["sql", "kind", "class", "verdict", "rule", "message", "hint", "writes", "tables", "functions", "fingerprint"]
+    {
         assert!(rows.iter().all(|row| row.get(key).is_some()), "{key}");
     }
     assert_eq!(rows[1]["sql"], "UPDATE email_drafts SET status = 'x' WHERE id = 1");
@@ -160,4 +179,29 @@ fn what_a_rule_in_report_mode_would_refuse_is_told() {
     assert_eq!(rows[0]["would_deny"][0]["rule"], "unbounded-write");
     assert_eq!(rows[0]["would_deny"][0]["verdict"], "deny");
     assert!(rows[1].get("would_deny").is_none());
+}
+
+#[test]
+fn json_lines_are_query_strings_each() {
+    let input =
+        "\"SELECT touch(1), lower('A'), nextval('s'); COMMIT\"\n\n{\"id\": 7, \"sql\": \"SELECT 1\\n\"}\n\";\"\n";
+    let arguments = ["--tier", "prod", "--role", "engineer", "--json-lines"];
+    let output = explain(&arguments, input);
+    assert_eq!(output.status.code(), Some(1));
+    let rows = rows(&output);
+    assert_eq!(rows.iter().map(|row| row["line"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 3, 4]);
+    assert_eq!(rows[0]["statements"][0]["rule"], "read-only-tier");
+    assert_eq!(
+        rows[0]["statements"][0]["functions"],
+        serde_json::json!([{ "name": "nextval", "is": "sequence" }, { "name": "touch", "is": "opaque" }])
+    );
+    assert_eq!(rows[0]["statements"][1]["rule"], "read-only-escape");
+    assert_eq!(rows[1]["statements"][0]["verdict"], "read_only");
+    assert_eq!(rows[2]["statements"], serde_json::json!([]));
+
+    for input in ["SELECT 1", "7", "{\"query\": \"SELECT 1\"}"] {
+        let output = explain(&arguments, input);
+        assert_eq!(output.status.code(), Some(2), "{input}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("line 1 "), "{input}");
+    }
 }

@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Tests may fail loudly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,6 +60,7 @@ fn judge(text: &str) -> (Keys, Verdict) {
         reason,
         catalog: &StaticCatalog,
         tables: SessionTables::NONE,
+        made: &BTreeSet::new(),
         confirmation: pgbelay::policy::Confirmation::NotGiven,
     };
     (keys, decide(&Arc::new(classify(&sql)), &policy, &view))
@@ -69,7 +70,7 @@ fn check_denied(keys: &Keys, verdict: &Verdict) -> Result<(), String> {
     let wants_confirm = keys.get("verdict").is_some_and(|verdict| verdict == "confirm");
     let denial: &Denial = match verdict {
         Verdict::Deny(denial) if !wants_confirm => denial,
-        Verdict::Confirm(denial) if wants_confirm => denial,
+        Verdict::Confirm(pending) if wants_confirm => &pending.denial,
         Verdict::Deny(_) | Verdict::Confirm(_) | Verdict::Allow(_) => return Err("another verdict".to_owned()),
     };
     let found = [

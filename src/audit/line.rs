@@ -76,6 +76,10 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<Vec<Option<Cow<'a, str>>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_rows: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_cost: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     rows: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
@@ -125,6 +129,8 @@ pub(super) fn write(seq: u64, prev: Digest, time_us: i64, record: &Record, out: 
         sql: statement.map(|s| clip_sql(&s.sql)),
         fingerprint: filled(statement, |s| &s.fingerprint, MAX_TEXT),
         parameters: record.parameters.as_deref().map(parameters),
+        estimated_rows: record.estimated_rows,
+        estimated_cost: record.estimated_cost,
         rows: record.rows,
         bytes: record.bytes,
         duration_us: record.duration.map(|d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX)),
@@ -246,6 +252,8 @@ mod tests {
             rule: Some("unbounded-write"),
             verdict: Some("deny"),
             would_deny: vec![would_deny("unbounded-write", "no WHERE")].into(),
+            estimated_rows: Some(12),
+            estimated_cost: Some(34.5),
             rows: Some(4),
             bytes: Some(5),
             duration: Some(Duration::from_micros(1500)),
@@ -263,7 +271,7 @@ mod tests {
              \"reason\":\"INC-42\",\"verdict\":\"deny\",\"rule\":\"unbounded-write\",\
              \"would_deny\":[{\"rule\":\"unbounded-write\",\"verdict\":\"deny\",\"detail\":\"no WHERE\"}],\"class\":\"WRITE\",\"kind\":\"DELETE\",\
              \"tables\":[\"t\"],\"sql\":\"DELETE FROM t -- \\\"x\\\"\\n\",\"fingerprint\":\"abc\",\
-             \"parameters\":[\"a\",null],\"rows\":4,\"bytes\":5,\"duration_us\":1500,\"sqlstate\":\"42501\",\
+             \"parameters\":[\"a\",null],\"estimated_rows\":12,\"estimated_cost\":34.5,\"rows\":4,\"bytes\":5,\"duration_us\":1500,\"sqlstate\":\"42501\",\
              \"traceparent\":\"00-1-2-01\",\"message\":\"no\"}"
         );
     }

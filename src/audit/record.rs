@@ -90,6 +90,10 @@ pub struct Record {
     pub verdict: Option<&'static str>,
     /// What rules in report mode would have refused.
     pub would_deny: Arc<[WouldDeny]>,
+    /// Rows that the planner expected, where it was asked.
+    pub estimated_rows: Option<u64>,
+    /// Cost that it expected, in its own units.
+    pub estimated_cost: Option<f64>,
     /// Rows changed or returned.
     pub rows: Option<u64>,
     /// Bytes sent to the client.
@@ -116,6 +120,8 @@ impl Record {
             rule: None,
             verdict: None,
             would_deny: Arc::default(),
+            estimated_rows: None,
+            estimated_cost: None,
             rows: None,
             bytes: None,
             duration: None,

@@ -7,7 +7,7 @@ use ring::rand;
 use super::scram_server::{hmac_sha256, sha256};
 
 /// What a login proves: enough to log in as that user elsewhere, where the same verifier is kept.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ScramKeys {
     pub(super) client_key: [u8; 32],
     pub(super) server_key: [u8; 32],

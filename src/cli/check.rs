@@ -86,6 +86,10 @@ impl fmt::Display for Report<'_> {
             if !rules.is_empty() {
                 write!(f, "\nRules on {tier} that are set on their own\n{rules}")?;
             }
+            let peak_hours = peak_hours(config, tier);
+            if !peak_hours.is_empty() {
+                write!(f, "\nPeak hours on {tier}\n{peak_hours}")?;
+            }
         }
         Ok(())
     }
@@ -223,6 +227,24 @@ fn rules(config: &Config, tier: Tier) -> Table {
     for rule in named {
         let cells = policies.iter().map(|policy| in_words(rule, policy)).collect::<Vec<_>>();
         table.row([rule].into_iter().chain(cells.iter().map(String::as_str)));
+    }
+    table
+}
+
+/// A row for each role whose policy is tighter at times.
+fn peak_hours(config: &Config, tier: Tier) -> Table {
+    let mut table = Table::default();
+    for policy in Role::ALL.into_iter().filter_map(|role| config.policy(role, tier)) {
+        let Some(peak) = &policy.peak else { continue };
+        let Some(tighter) = &peak.policy else { continue };
+        let ordinary = config::policy_values(&policy);
+        let changes: Vec<String> = config::policy_values(tighter)
+            .into_iter()
+            .zip(ordinary)
+            .filter(|(peak, ordinary)| peak != ordinary)
+            .map(|((key, value), _)| format!("{key} {value}"))
+            .collect();
+        table.row([policy.role.as_str(), &peak.hours.to_string(), &changes.join(", ")]);
     }
     table
 }

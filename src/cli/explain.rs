@@ -1,6 +1,6 @@
 //! `pgbelay explain`: the verdict on each statement, without any database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -8,17 +8,23 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::psql_script::PsqlScript;
 use crate::config::{self, Config, Policy, Role, Tier};
 use crate::policy::Confirmation;
-use crate::policy::{Judgement, SessionTables, SessionView, StaticCatalog, WouldDeny, judge, qualified};
-use crate::sql::{self, Boundedness, Effect, Facts, Hazard, Kind, Script, Write};
+use crate::policy::{
+    Judgement, SessionTables, SessionView, StaticCatalog, WouldDeny, judge, known_or_opaque, qualified,
+};
+use crate::sql::{self, Boundedness, Effect, Facts, Hazard, Kind, Made, Script, Write};
 
 const AFTER_HELP: &str = "\
 An argument is judged as one query string, as psql -c sends it. In a file (-f) or on standard input each statement is judged as
 sent alone, as psql -f does; psql's own lines (\\d, \\restrict) and COPY data are passed over. Functions that Postgres does not
 bring count as able to do anything, since no server is asked.
+
+With --json-lines each line of the file or of standard input is a JSON string, or an object whose key \"sql\" holds one: a query
+string, judged as one. Each is answered by one line {\"line\": number, \"statements\": [...]}, with what --json prints of each statement.
 
 Examples:
   pgbelay explain --tier prod --role service 'DELETE FROM email_drafts WHERE 1=1'
@@ -46,6 +52,9 @@ pub struct Args {
     /// Prints one JSON object a statement
     #[arg(long)]
     json: bool,
+    /// Reads query strings as JSON, one a line, and prints one JSON object for each
+    #[arg(long, conflicts_with_all = ["json", "sql"])]
+    json_lines: bool,
     /// The reason that the session has given; without it, one counts as given
     #[arg(long, value_name = "TEXT", conflicts_with = "no_reason")]
     reason: Option<String>,
@@ -91,6 +100,8 @@ enum Error {
     NoTier,
     #[error("no statement: give one as an argument, a file with -f, or statements on standard input")]
     NoStatement,
+    #[error("line {line} is neither a JSON string nor an object whose key \"sql\" holds one")]
+    NotAText { line: usize },
     #[error("cannot read {what}: {source}")]
     Read { what: String, source: io::Error },
     #[error("cannot write: {0}")]
@@ -105,28 +116,40 @@ fn explain(args: &Args) -> Result<Outcome, Error> {
         (None, true) => None,
         (None, false) => Some("explain"),
     };
-    let mut out = io::stdout().lock();
+    let mut out = io::BufWriter::new(io::stdout().lock());
     let mut tally = Tally::default();
     let mut session = Session::default();
-    let mut explain_text = |text: &str, script: &Script| -> Result<(), Error> {
+    let mut explain_text = |line: Option<usize>, text: &str, script: &Script| -> Result<(), Error> {
         let view = SessionView {
             database: &setting.database,
             reason,
             catalog: &StaticCatalog,
             tables: &session.tables,
+            made: &session.made,
             confirmation: Confirmation::NotGiven,
         };
-        for (facts, judgement) in script.statements.iter().zip(judge(script, &setting.policy, &view)) {
-            let row = Row::new(text, facts, &judgement);
-            tally.count(row.verdict);
-            let shown = if args.json { json_line(&row)? } else { row.for_people() };
+        let judgements = judge(script, &setting.policy, &view);
+        let rows = script.statements.iter().zip(&judgements);
+        let rows = rows.map(|(facts, it)| Row::new(text, facts, it, &setting.policy, &view));
+        let statements: Vec<_> = rows.inspect(|row| tally.count(row.verdict)).collect();
+        if let Some(line) = line {
+            return Ok(out.write_all(json_line(&Line { line, statements })?.as_bytes())?);
+        }
+        for row in &statements {
+            let shown = if args.json { json_line(row)? } else { row.for_people() };
             out.write_all(shown.as_bytes())?;
         }
         session.run(script);
         Ok(())
     };
     match &source {
-        Source::QueryString(text) => explain_text(text, &sql::classify(text))?,
+        Source::QueryString(text) => explain_text(None, text, &sql::classify(text))?,
+        Source::JsonLines(lines) => {
+            for (line, text) in query_strings(lines) {
+                let text = text.ok_or(Error::NotAText { line })?;
+                explain_text(Some(line), &text, &sql::classify(&text))?;
+            }
+        }
         Source::PsqlScript(text) => {
             let mut psql = PsqlScript::new(text);
             while let Some(statement) = psql.next_statement() {
@@ -134,16 +157,17 @@ fn explain(args: &Args) -> Result<Outcome, Error> {
                 if takes_data(&script) {
                     psql.skip_copy_data();
                 }
-                explain_text(statement, &script)?;
+                explain_text(None, statement, &script)?;
             }
             for command in psql.unjudged() {
                 eprintln!("pgbelay explain: note: what psql runs for \"{command}\" was not judged");
             }
         }
     }
-    if !args.json {
+    if !args.json && !args.json_lines {
         writeln!(out, "{tally} ({} on {})", setting.policy.role, setting.policy.tier)?;
     }
+    out.flush()?;
     Ok(if tally.denied() == 0 { Outcome::NoneDenied } else { Outcome::SomeDenied })
 }
 
@@ -151,6 +175,7 @@ fn explain(args: &Args) -> Result<Outcome, Error> {
 #[derive(Debug, Default)]
 struct Session {
     tables: SessionTables,
+    made: BTreeSet<Made>,
     is_in_block: bool,
 }
 
@@ -158,6 +183,7 @@ impl Session {
     fn run(&mut self, script: &Script) {
         for facts in &script.statements {
             self.tables.learn_in_text(facts);
+            self.made.extend(facts.makes.iter().cloned());
             for effect in &facts.effects {
                 match effect {
                     Effect::Begin(_) => self.is_in_block = true,
@@ -209,6 +235,8 @@ enum Source {
     QueryString(String),
     /// One after the other.
     PsqlScript(String),
+    /// Query strings as JSON, one a line.
+    JsonLines(String),
 }
 
 impl Source {
@@ -216,16 +244,31 @@ impl Source {
         if let Some(sql) = &args.sql {
             return Ok(Self::QueryString(sql.clone()));
         }
+        let of_text = if args.json_lines { Self::JsonLines } else { Self::PsqlScript };
         if let Some(path) = &args.file {
             let text = std::fs::read_to_string(path);
-            return text.map(Self::PsqlScript).map_err(|e| Error::Read { what: path.display().to_string(), source: e });
+            return text.map(of_text).map_err(|e| Error::Read { what: path.display().to_string(), source: e });
         }
         if io::stdin().is_terminal() {
             return Err(Error::NoStatement);
         }
         let text = io::read_to_string(io::stdin());
-        text.map(Self::PsqlScript).map_err(|e| Error::Read { what: "standard input".to_owned(), source: e })
+        text.map(of_text).map_err(|e| Error::Read { what: "standard input".to_owned(), source: e })
     }
+}
+
+/// The query strings of JSON lines, with the number of their line; `None` where a line holds none.
+fn query_strings(lines: &str) -> impl Iterator<Item = (usize, Option<String>)> {
+    let text = |line: &str| match serde_json::from_str(line).ok()? {
+        Value::String(sql) => Some(sql),
+        Value::Object(mut object) => match object.remove("sql")? {
+            Value::String(sql) => Some(sql),
+            _ => None,
+        },
+        _ => None,
+    };
+    let numbered = lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    numbered.map(move |(index, line)| (index + 1, text(line)))
 }
 
 /// Whether psql would read COPY data from the script behind this statement.
@@ -250,8 +293,12 @@ struct Row<'a> {
     hint: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     would_deny: Vec<WouldDenyRow<'a>>,
+    /// The limits that its plan is held to before it runs, which needs a server.
+    plan: Option<String>,
     writes: Vec<WriteRow<'a>>,
     tables: Vec<String>,
+    /// Functions it calls that the rules have something to say of.
+    functions: Vec<FunctionRow>,
     fingerprint: &'a str,
 }
 
@@ -265,6 +312,19 @@ struct WouldDenyRow<'a> {
     hint: &'a str,
 }
 
+/// One query string of many: the keys of a line of `--json-lines`.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    line: usize,
+    statements: Vec<Row<'a>>,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct FunctionRow {
+    name: String,
+    is: &'static str,
+}
+
 #[derive(Debug, Serialize)]
 struct WriteRow<'a> {
     verb: &'static str,
@@ -274,7 +334,7 @@ struct WriteRow<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(text: &'a str, facts: &'a Facts, judgement: &'a Judgement) -> Self {
+    fn new(text: &'a str, facts: &'a Facts, judgement: &'a Judgement, policy: &Policy, view: &SessionView<'_>) -> Self {
         let (verdict, rule, said) = match judgement {
             Judgement::Deny(denial) => ("deny", denial.rule, Some((&denial.message, &denial.detail, &denial.hint))),
             Judgement::Confirm(denial) => {
@@ -289,10 +349,16 @@ impl<'a> Row<'a> {
             Judgement::Allow { would_deny, .. } => would_deny,
             Judgement::Confirm(_) | Judgement::Deny(_) => &[],
         };
+        let asks_plan =
+            matches!(judgement, Judgement::Allow { guards, .. } if guards.plan) && sql::planned(text, facts).is_some();
         let mut tables: Vec<_> =
             facts.writes.iter().map(|write| &write.table).chain(&facts.reads).map(qualified).collect();
         tables.sort();
         tables.dedup();
+        let known = known_or_opaque(facts, view.catalog);
+        let mut functions: Vec<_> = known.map(|(call, is)| FunctionRow { name: qualified(&call.name), is }).collect();
+        functions.sort();
+        functions.dedup();
         Self {
             sql: facts.redacted.as_deref().or_else(|| text.get(facts.span.clone())).unwrap_or(text).trim(),
             kind: &facts.tag,
@@ -303,8 +369,10 @@ impl<'a> Row<'a> {
             detail: said.map(|said| said.1.as_str()),
             hint: said.map(|said| said.2.as_str()),
             would_deny: would_deny.iter().map(WouldDenyRow::new).collect(),
+            plan: asks_plan.then(|| plan_limits(policy)),
             writes: facts.writes.iter().map(WriteRow::new).collect(),
             tables,
+            functions,
             fingerprint: &facts.fingerprint,
         }
     }
@@ -321,6 +389,9 @@ impl<'a> Row<'a> {
             shown.push_str(&format!("           would {verdict}: {message}\n           rule {rule}: {detail}\n"));
             shown.push_str(&format!("           hint: {hint}\n"));
         }
+        if let Some(limits) = &self.plan {
+            shown.push_str(&format!("           the server will be asked for its plan first: {limits}\n"));
+        }
         shown
     }
 }
@@ -330,6 +401,15 @@ impl<'a> WouldDenyRow<'a> {
         let WouldDeny { rule, verdict, message, detail, hint } = entry;
         Self { rule, verdict, message, detail, hint }
     }
+}
+
+/// The limits on plans, as the configuration writes them.
+fn plan_limits(policy: &Policy) -> String {
+    const KEYS: [&str; 3] = ["max_estimated_cost", "max_estimated_rows", "join_without_condition"];
+    let set = config::policy_values(policy)
+        .into_iter()
+        .filter(|(key, value)| KEYS.contains(key) && !matches!(value.as_str(), "none" | "allow"));
+    set.map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ")
 }
 
 impl<'a> WriteRow<'a> {
@@ -345,7 +425,7 @@ impl<'a> WriteRow<'a> {
     }
 }
 
-fn json_line(row: &Row<'_>) -> Result<String, Error> {
+fn json_line(row: &impl Serialize) -> Result<String, Error> {
     let mut line = serde_json::to_string(row).map_err(io::Error::from)?;
     line.push('\n');
     Ok(line)

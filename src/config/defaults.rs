@@ -33,6 +33,8 @@ pub fn default_policy(role: Role, tier: Tier) -> Policy {
     }
     if !role.has_limited_reads() {
         policy.max_rows_returned = None;
+        // Their statements are planned once, by the server alone, unless the configuration wants it otherwise.
+        policy.join_without_condition = Action::Allow;
     }
     policy.access = match (role, tier) {
         (Role::Auditor, _) | (Role::Agent, Tier::Stg | Tier::Prod) => Access::ReadOnly,
@@ -75,6 +77,9 @@ fn column(role: Role, tier: Tier) -> Policy {
             max_rows_written: None,
             max_rows_returned: None,
             max_bytes_returned: None,
+            max_estimated_cost: None,
+            max_estimated_rows: None,
+            join_without_condition: Allow,
             reason: ReasonRule::Optional,
             statement_timeout: seconds(30),
             lock_timeout: seconds(10),
@@ -84,6 +89,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Allow,
             rules: RuleSettings::default(),
+            peak: None,
         },
         Tier::Stg => Policy {
             tier,
@@ -99,6 +105,9 @@ fn column(role: Role, tier: Tier) -> Policy {
             max_rows_written: Some(10_000),
             max_rows_returned: Some(100_000),
             max_bytes_returned: None,
+            max_estimated_cost: None,
+            max_estimated_rows: None,
+            join_without_condition: Warn,
             reason: ReasonRule::Optional,
             statement_timeout: seconds(60),
             // A waiting ACCESS EXCLUSIVE lock holds up everyone behind it; stg and prod agree, so that a migration
@@ -110,6 +119,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Deny,
             rules: RuleSettings::default(),
+            peak: None,
         },
         Tier::Prod => Policy {
             tier,
@@ -125,6 +135,9 @@ fn column(role: Role, tier: Tier) -> Policy {
             max_rows_written: Some(1_000),
             max_rows_returned: Some(10_000),
             max_bytes_returned: None,
+            max_estimated_cost: None,
+            max_estimated_rows: None,
+            join_without_condition: Deny,
             reason: ReasonRule::Required,
             statement_timeout: seconds(120),
             lock_timeout: seconds(5),
@@ -134,6 +147,7 @@ fn column(role: Role, tier: Tier) -> Policy {
             audit_parameters: false,
             on_audit_failure: OnAuditFailure::Deny,
             rules: RuleSettings::default(),
+            peak: None,
         },
     }
 }
@@ -166,6 +180,10 @@ mod tests {
             ("max_rows_returned", &[Admin, Agent, Auditor, Engineer], ["none", "100000", "10000"]),
             ("max_rows_returned", &[Migrator, Service], ["none", "none", "none"]),
             ("max_bytes_returned", all, ["none", "none", "none"]),
+            ("max_estimated_cost", all, ["none", "none", "none"]),
+            ("max_estimated_rows", all, ["none", "none", "none"]),
+            ("join_without_condition", &[Admin, Agent, Auditor, Engineer], ["allow", "warn", "deny"]),
+            ("join_without_condition", &[Migrator, Service], ["allow", "allow", "allow"]),
             ("reason", &[Admin, Auditor, Engineer], ["false", "false", "true"]),
             ("reason", &[Agent, Migrator, Service], ["false", "false", "false"]),
             ("access", &[Admin, Engineer], ["read-write", "read-write", "read-only"]),

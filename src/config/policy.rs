@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::PeakHours;
 
 use super::rules::{Mode, RuleSettings};
 
@@ -223,6 +226,12 @@ pub struct Policy {
     pub max_rows_returned: Option<u64>,
     /// Bytes one read may return; `None` is no limit.
     pub max_bytes_returned: Option<u64>,
+    /// Highest cost that the planner may expect of one statement, in its own units; `None` asks for no plan.
+    pub max_estimated_cost: Option<u64>,
+    /// Most rows that the planner may expect one statement to return or change; `None` asks for no plan.
+    pub max_estimated_rows: Option<u64>,
+    /// A plan that combines every row of one table with every row of another.
+    pub join_without_condition: Action,
     /// Whether a reason must be given.
     pub reason: ReasonRule,
     /// Longest time of one statement; also set on the server.
@@ -241,6 +250,17 @@ pub struct Policy {
     pub on_audit_failure: OnAuditFailure,
     /// What is said of single rules.
     pub rules: RuleSettings,
+    /// The hours in which it is tighter.
+    pub peak: Option<Arc<Peak>>,
+}
+
+/// When a policy is tighter, and what it is then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peak {
+    /// When.
+    pub hours: PeakHours,
+    /// The policy in these hours; `None` in that policy itself.
+    pub policy: Option<Arc<Policy>>,
 }
 
 impl Policy {
@@ -252,6 +272,19 @@ impl Policy {
     /// Whether a rule is enforced, as the file says. What a rule makes of it is [`crate::policy::Rule::mode`].
     pub fn mode(&self, rule: &str) -> Mode {
         self.rules.get(rule).mode.unwrap_or_default()
+    }
+
+    /// The policy that holds at a moment: its own, or the one of its peak hours.
+    pub fn at(self: &Arc<Self>, now: SystemTime) -> Arc<Self> {
+        match self.peak.as_deref() {
+            Some(Peak { hours, policy: Some(tighter) }) if hours.contains(now) => Arc::clone(tighter),
+            Some(_) | None => Arc::clone(self),
+        }
+    }
+
+    /// Whether this is a policy of peak hours.
+    pub fn is_of_peak_hours(&self) -> bool {
+        self.peak.as_ref().is_some_and(|peak| peak.policy.is_none())
     }
 
     /// Whether sessions under this policy are read-only.

@@ -239,6 +239,11 @@ impl<'a> Section<'a> {
         names.into_iter().map(|name| (name.clone(), self.named(&name, "NAME"))).collect()
     }
 
+    /// Where a key's value stands, for an error that is found later.
+    pub(super) fn place_of_value(&self, key: &str) -> Place {
+        self.find(key).map_or_else(|| self.place_of(key), |(_, _, place)| place)
+    }
+
     fn ask(&self, key: &str, placeholder: &str) {
         self.asked.borrow_mut().push(key.to_owned());
         self.reader.keys.borrow_mut().insert(join(&self.pattern, placeholder));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::policy::{AuditScope, OnAuditFailure, Policy, PoolLimits, ReasonRule};
 
 /// Every key of a policy and its value, as `[tiers.TIER]` would write them (without quotes), in the reference's order.
-pub fn policy_values(policy: &Policy) -> [(&'static str, String); 19] {
+pub fn policy_values(policy: &Policy) -> [(&'static str, String); 22] {
     let Policy {
         tier: _,
         role: _,
@@ -20,6 +20,9 @@ pub fn policy_values(policy: &Policy) -> [(&'static str, String); 19] {
         max_rows_written,
         max_rows_returned,
         max_bytes_returned,
+        max_estimated_cost,
+        max_estimated_rows,
+        join_without_condition,
         reason,
         statement_timeout,
         lock_timeout,
@@ -30,6 +33,8 @@ pub fn policy_values(policy: &Policy) -> [(&'static str, String); 19] {
         on_audit_failure,
         // Shown by rule, where something is said of one.
         rules: _,
+        // Not a key, but a table of keys.
+        peak: _,
     } = policy;
     let reason = matches!(reason, ReasonRule::Required);
     let audit = match audit {
@@ -52,6 +57,9 @@ pub fn policy_values(policy: &Policy) -> [(&'static str, String); 19] {
         ("max_rows_written", limit(max_rows_written, u64::to_string)),
         ("max_rows_returned", limit(max_rows_returned, u64::to_string)),
         ("max_bytes_returned", limit(max_bytes_returned, |bytes| format_bytes(*bytes))),
+        ("max_estimated_cost", limit(max_estimated_cost, u64::to_string)),
+        ("max_estimated_rows", limit(max_estimated_rows, u64::to_string)),
+        ("join_without_condition", join_without_condition.to_string()),
         ("reason", reason.to_string()),
         ("statement_timeout", time_limit(statement_timeout)),
         ("lock_timeout", time_limit(lock_timeout)),

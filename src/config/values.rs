@@ -74,6 +74,12 @@ pub(super) fn instant(value: &DeValue<'_>) -> Result<DateTime<Utc>, String> {
     text.parse().map_err(|_| format!("is not a date and time; {example}"))
 }
 
+/// The planner's cost units: a whole number.
+pub(super) fn cost(value: &DeValue<'_>) -> Result<u64, String> {
+    number(value, 1, i64::MAX as u64)
+        .map_err(|_| "must be a whole number of the planner's cost units above 0".to_owned())
+}
+
 /// Bytes: `"256MiB"`, or a whole number of bytes.
 pub(super) fn bytes(value: &DeValue<'_>) -> Result<u64, String> {
     let bytes = match value {

@@ -1,5 +1,6 @@
 //! Classify and decide, remembered by text: what a session asks of each statement.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,19 +9,22 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use super::LocalAction;
+use super::{LocalAction, PlanQuery};
 use crate::audit::StatementRecord;
 use crate::config::{AuditScope, Policy};
-use crate::policy::{Confirmation, Denial, Permit, SessionTables, SessionView, Verdict, decide};
+use crate::policy::{Confirmation, Denial, Pending, Permit, SessionTables, SessionView, Verdict, decide, wants_plan};
 use crate::sql::functions::{Category, category, is_built_in};
-use crate::sql::{Class, Effect, Facts, Kind, Script, SettingValue, classify};
-use crate::upstream::{Settings, SharedCatalog};
+use crate::sql::{Class, Effect, Facts, Kind, Made, Script, SettingValue, classify, planned};
+use crate::upstream::{ServerCatalog, Settings, SharedCatalog};
 
 /// Texts longer than this are judged each time: they are rarely sent twice.
 const CACHED_TEXT: usize = 16 * 1024;
 
 /// Judgements remembered for one role on one database tier.
 const CACHED_JUDGEMENTS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// Judgements remembered for a session that has made functions or operators of its own.
+const SESSION_JUDGEMENTS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 /// Judges the statements of one role on one database tier.
 #[derive(Debug)]
@@ -32,9 +36,16 @@ pub struct Judge {
     database: String,
     catalog: Arc<SharedCatalog>,
     cache: Mutex<LruCache<u64, Arc<Judged>>>,
-    /// Somebody has asked for currval or lastval between transactions.
-    keeps_sequences: AtomicBool,
-    generation: AtomicU64,
+    /// Somebody has asked for currval or lastval between transactions. Shared as the generation is.
+    keeps_sequences: Arc<AtomicBool>,
+    /// Shared by all judges that were made of one.
+    generation: Arc<AtomicU64>,
+    /// What the session has made that the catalog does not know yet; empty for a judge that sessions share.
+    made: BTreeSet<Made>,
+    /// The judge that sessions share, of one that was made for a session.
+    shared: Option<Arc<Judge>>,
+    /// Tells judges apart that share a generation.
+    number: u64,
 }
 
 /// A text and all that was found and decided of it.
@@ -48,6 +59,8 @@ pub struct Judged {
     pub route: Route,
     /// How each of its statements runs, in order.
     pub steps: Vec<Step>,
+    /// The plan that tells how many rows a statement touches that has to be confirmed.
+    pub plan_to_confirm: Option<PlanQuery>,
     /// Its part of an audit record, made when first asked for: an application's reads need none.
     record: OnceLock<Arc<StatementRecord>>,
     /// The worst class of its statements, for metrics.
@@ -66,6 +79,7 @@ pub struct Judged {
     /// The session's tables, where they may have decided.
     among: Option<SessionTables>,
     generation: u64,
+    judge: u64,
 }
 
 /// The way of a text.
@@ -74,7 +88,7 @@ pub enum Route {
     /// It is refused.
     Refuse(Denial),
     /// It must be confirmed first.
-    Confirm(Denial),
+    Confirm(Pending),
     /// It is sent as it is.
     Whole(Permit),
     /// Its statements are run one by one, as one implicit transaction: one of them is answered by the proxy, or must be
@@ -97,6 +111,8 @@ pub struct Step {
     pub is_transaction_control: bool,
     /// It may leave session state behind that its text does not show.
     pub leaves_state: bool,
+    /// Its plan is to be asked for and judged first.
+    pub plan: Option<PlanQuery>,
 }
 
 impl Judged {
@@ -116,7 +132,7 @@ impl Judged {
     /// The refusal, if it is one.
     pub fn denial(&self) -> Option<&Denial> {
         match &self.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => Some(denial),
+            Route::Refuse(denial) | Route::Confirm(Pending { denial, .. }) => Some(denial),
             Route::Whole(_) | Route::Stepwise(_) | Route::SingleStatement(_) => None,
         }
     }
@@ -149,9 +165,43 @@ impl Judge {
             database,
             catalog,
             cache: Mutex::new(LruCache::new(CACHED_JUDGEMENTS)),
-            keeps_sequences: AtomicBool::new(false),
-            generation: AtomicU64::new(next_generation()),
+            keeps_sequences: Arc::default(),
+            generation: Arc::new(AtomicU64::new(next_number())),
+            made: BTreeSet::new(),
+            shared: None,
+            number: next_number(),
         }
+    }
+
+    /// The judge of a session that has made this. What it judges is remembered for that session alone.
+    #[must_use]
+    pub fn of_session(self: &Arc<Self>, made: BTreeSet<Made>) -> Arc<Self> {
+        let shared = self.shared.as_ref().unwrap_or(self);
+        if made.is_empty() {
+            return Arc::clone(shared);
+        }
+        Arc::new(Self {
+            policy: Arc::clone(&self.policy),
+            forced: self.forced.clone(),
+            database: self.database.clone(),
+            catalog: Arc::clone(&self.catalog),
+            cache: Mutex::new(LruCache::new(SESSION_JUDGEMENTS)),
+            keeps_sequences: Arc::clone(&self.keeps_sequences),
+            generation: Arc::clone(&self.generation),
+            made,
+            shared: Some(Arc::clone(shared)),
+            number: next_number(),
+        })
+    }
+
+    /// Whether it is that judge, or a session's own that was made of it.
+    pub fn is_made_of(self: &Arc<Self>, shared: &Arc<Self>) -> bool {
+        Arc::ptr_eq(self.shared.as_ref().unwrap_or(self), shared)
+    }
+
+    /// The custom settings that functions of the database may have changed.
+    pub fn custom_settings(&self) -> Vec<String> {
+        self.catalog.load().custom_settings().map(str::to_owned).collect()
     }
 
     /// Somebody of this role asks for currval or lastval between transactions: its sessions keep their connections from now on
@@ -167,13 +217,14 @@ impl Judge {
 
     /// The server's catalog has changed: everything is judged again.
     pub fn forget(&self) {
-        self.generation.store(next_generation(), Ordering::Release);
+        self.generation.store(next_number(), Ordering::Release);
         self.lock().clear();
     }
 
     /// Whether a judgement still holds for a session that has given a reason or not and knows these of its tables.
     pub fn still_holds(&self, judged: &Judged, reason: Option<&str>, tables: &SessionTables) -> bool {
         judged.generation == self.generation.load(Ordering::Acquire)
+            && judged.judge == self.number
             && judged.reason_given == reason.is_some()
             && judged.among.as_ref().is_none_or(|among| among == tables)
     }
@@ -222,7 +273,8 @@ impl Judge {
         let script = Arc::new(classify(text));
         let catalog = self.catalog.load();
         let tables = among.unwrap_or(SessionTables::NONE);
-        let view = SessionView { database: &self.database, reason, catalog: &**catalog, tables, confirmation };
+        let made = &self.made;
+        let view = SessionView { database: &self.database, reason, catalog: &**catalog, made, tables, confirmation };
         let verdict = decide(&script, &self.policy, &view);
         let steps: Vec<Step> = match &verdict {
             Verdict::Allow(permit) => script
@@ -233,20 +285,22 @@ impl Judge {
                     max_rows_written: permit.guards.max_rows_written.filter(|_| changes_rows(facts)),
                     is_uncounted: permit.guards.max_rows_written.is_some()
                         && changes_rows(facts)
-                        && (matches!(facts.kind, Kind::Select | Kind::Execute) || facts.writes.len() > 1),
+                        && (matches!(facts.kind, Kind::Select | Kind::Execute)
+                            || facts.writes.len() > 1
+                            || self.has_untold_rows(facts, &catalog)),
                     is_transaction_control: facts.effects.iter().any(ends_or_begins)
                         || matches!(facts.kind, Kind::Call | Kind::Do),
                     leaves_state: permit.guards.opaque
                         && (matches!(facts.kind, Kind::Do | Kind::Call | Kind::Execute)
-                            || facts
-                                .functions
-                                .iter()
-                                .any(|call| catalog.leaves_state(call.name.schema.as_deref(), &call.name.name))),
+                            || !self.made.is_empty()
+                            || catalog.leaves_state(facts)),
+                    plan: planned(text, facts).filter(|_| wants_plan(facts, &self.policy)).map(PlanQuery::new),
                 })
                 .collect(),
             Verdict::Confirm(_) | Verdict::Deny(_) => vec![],
         };
         let is_reported = matches!(&verdict, Verdict::Allow(permit) if !permit.would_deny.is_empty());
+        let needs_confirmation = matches!(verdict, Verdict::Confirm(_));
         let class = script.statements.iter().map(|f| f.class).max_by_key(severity).unwrap_or(Class::Misc);
         Judged {
             text: text.into(),
@@ -263,6 +317,11 @@ impl Judge {
             reads_sequences: reads_sequences(text),
             moves_sequences: script.statements.iter().any(moves_sequences),
             needs_primary: script.statements.iter().any(needs_primary),
+            plan_to_confirm: match script.statements.as_slice() {
+                [facts] if needs_confirmation => planned(text, facts).map(PlanQuery::new),
+                // What follows others in its text cannot be planned before they have run.
+                _ => None,
+            },
             script,
             steps,
             record: OnceLock::new(),
@@ -271,7 +330,16 @@ impl Judge {
             among: among.cloned(),
             is_confirmed: confirmation == Confirmation::Given,
             generation,
+            judge: self.number,
         }
+    }
+
+    /// Whether rules rewrite a write, or this session has given its table triggers: its command tag does not tell all it changes.
+    fn has_untold_rows(&self, facts: &Facts, catalog: &ServerCatalog) -> bool {
+        matches!(facts.kind, Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge)
+            && facts.writes.iter().any(|write| {
+                catalog.has_rules(&write.table) || self.made.contains(&Made::OnTable(write.table.name.as_str().into()))
+            })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<u64, Arc<Judged>>> {
@@ -280,7 +348,7 @@ impl Judge {
 }
 
 /// Tells judgements of different times and of different judges apart: no two have the same.
-fn next_generation() -> u64 {
+fn next_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
@@ -288,7 +356,7 @@ fn next_generation() -> u64 {
 fn route(verdict: Verdict, steps: &[Step], script: &Script, limits_bytes: bool) -> Route {
     let permit = match verdict {
         Verdict::Allow(permit) => permit,
-        Verdict::Confirm(denial) => return Route::Confirm(denial),
+        Verdict::Confirm(pending) => return Route::Confirm(pending),
         Verdict::Deny(denial) => return Route::Refuse(denial),
     };
     if permit.guards.single_statement {
@@ -298,7 +366,7 @@ fn route(verdict: Verdict, steps: &[Step], script: &Script, limits_bytes: bool) 
     let is_one = steps.len() == 1;
     let resets = |facts: &Facts| facts.effects.iter().any(is_reset);
     let is_change = |facts: &Facts| facts.class != Class::Read;
-    let stepwise = steps.iter().any(|s| s.max_rows_written.is_some())
+    let stepwise = steps.iter().any(|s| s.max_rows_written.is_some() || s.plan.is_some())
         || (!is_one && steps.iter().any(|s| s.local.is_some()))
         // A reset takes away what the policy forces and what the client asked for when it connected, so that is set again before
         // the next statement.
@@ -330,7 +398,7 @@ fn needs_primary(facts: &Facts) -> bool {
         | Category::AdvisoryLock
         | Category::Notification
         | Category::Sequence => true,
-        Category::Settings | Category::Sleep => false,
+        Category::Settings | Category::Sleep | Category::TransactionId => false,
     };
     facts.effects.iter().any(is_bound)
         || facts

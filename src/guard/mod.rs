@@ -2,6 +2,8 @@
 
 mod judge;
 mod local;
+mod plan;
 
 pub use judge::*;
 pub use local::*;
+pub use plan::*;

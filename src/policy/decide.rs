@@ -8,7 +8,7 @@ use crate::sql::Script;
 use super::guards;
 use super::rules::{Context, Finding, RULES, Rule};
 use super::verdict::Sealed;
-use super::{Confirmation, Denial, Guards, Notice, Permit, RuleId, SessionView, Verdict, WouldDeny};
+use super::{Confirmation, Denial, Guards, Notice, Pending, Permit, RuleId, SessionView, Verdict, WouldDeny};
 
 /// The rule named where none had to decide.
 pub const DEFAULT_RULE: RuleId = "default";
@@ -38,7 +38,7 @@ pub fn decide(script: &Arc<Script>, policy: &Policy, view: &SessionView<'_>) -> 
         }
     }
     match confirm {
-        Some(denial) => Verdict::Confirm(denial),
+        Some(denial) => Verdict::Confirm(Pending { denial, _sealed: Sealed }),
         None => Verdict::Allow(Permit {
             script: Arc::clone(script),
             rule,
@@ -138,9 +138,10 @@ fn report(rule: &Rule, finding: Finding) -> WouldDeny {
 
 /// `{token}` stands for the one-time token, which the session knows.
 fn asking_for_confirmation(finding: Finding) -> Finding {
-    let hint = format!(
-        "If that is meant, run SET pgbelay.confirm = '{{token}}' and send the same statement again. {}",
-        finding.hint
-    );
-    Finding { hint, ..finding }
+    Finding { hint: confirmable(&finding.hint), ..finding }
+}
+
+/// A HINT that tells how to confirm first.
+pub(super) fn confirmable(hint: &str) -> String {
+    format!("If that is meant, run SET pgbelay.confirm = '{{token}}' and send the same statement again. {hint}")
 }

@@ -6,6 +6,7 @@ use crate::sql::{Kind, Verb};
 
 use super::Guards;
 use super::family::Family;
+use super::plan_gate;
 use super::rules::Context;
 
 /// What holds for every text of a session, an empty one too.
@@ -24,6 +25,7 @@ pub(super) fn of_statement(cx: &Context<'_>) -> Guards {
         max_rows_returned: cx.policy.max_rows_returned.filter(|_| returns_rows(cx.family())),
         intent: cx.policy.is_guarded() && (opaque || changes_something(cx)),
         opaque,
+        plan: plan_gate::wants_plan(cx.facts(), cx.policy),
     }
 }
 
@@ -36,6 +38,7 @@ pub(super) fn both(a: Guards, b: Guards) -> Guards {
         max_rows_returned: tighter(a.max_rows_returned, b.max_rows_returned),
         intent: a.intent || b.intent,
         opaque: a.opaque || b.opaque,
+        plan: a.plan || b.plan,
     }
 }
 
@@ -60,7 +63,7 @@ fn may_leave_unseen_state(cx: &Context<'_>) -> bool {
         | Family::Temporary
         | Family::Change
         | Family::Lock
-        | Family::Bookkeeping => cx.opaque_calls().next().is_some(),
+        | Family::Bookkeeping => cx.opaque_calls().next().is_some() || cx.hidden_code().is_some(),
     }
 }
 
@@ -133,7 +136,7 @@ fn changes_something(cx: &Context<'_>) -> bool {
 /// Whether a function of the table changes more than the session that calls it.
 fn leaves_a_trace(category: Category) -> bool {
     match category {
-        Category::AdvisoryLock | Category::Settings | Category::Sleep => false,
+        Category::AdvisoryLock | Category::Settings | Category::Sleep | Category::TransactionId => false,
         Category::ProcessControl
         | Category::Files
         | Category::OtherConnection

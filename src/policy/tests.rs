@@ -1,13 +1,14 @@
 //! `decide` and `clamp` over facts made by hand: what must hold whatever `classify` makes of a text.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::config::{Access, Action, Mode, Policy, Role, RuleSetting, Tier, default_policy};
 use crate::sql::{
-    AccessMode, Boundedness, Call, Class, Effect, Facts, Hazard, Kind, Lock, Name, Scope, Script, SettingValue, Verb,
-    Write,
+    AccessMode, Boundedness, Call, Class, Effect, Facts, Hazard, Kind, Lock, Made, Mention, Name, Place, Scope, Script,
+    SettingValue, Verb, Write,
 };
 
 /// Everything that Postgres does not bring is opaque, but `stable_one`.
@@ -15,18 +16,40 @@ use crate::sql::{
 struct TestCatalog;
 
 impl Catalog for TestCatalog {
-    fn function(&self, _schema: Option<&str>, name: &str) -> FunctionNature {
+    fn function(&self, _schema: Option<&str>, name: &str, arity: usize) -> FunctionNature {
         match name {
             "touch" => FunctionNature::Opaque,
+            "lower" if arity == 2 => FunctionNature::Opaque,
             "stable_one" => FunctionNature::ReadOnly,
+            "library_call" => FunctionNature::Unheld,
+            "pg_of_tomorrow" => FunctionNature::Unjudged,
             _ => FunctionNature::BuiltIn,
         }
+    }
+
+    fn may_run(&self, mention: &Mention, is_only_planned: bool) -> bool {
+        match mention.place {
+            Place::Operator => *mention.name == *"###" && !is_only_planned,
+            Place::Attribute | Place::Call | Place::Field => *mention.name == *"touch" && !is_only_planned,
+            Place::Word => *mention.name == *"checked",
+        }
+    }
+
+    fn view_may_run(&self, name: &Name, is_refreshed: bool) -> bool {
+        if is_refreshed { name.name == "kept" } else { name.name == "seen" }
     }
 }
 
 fn view(reason: Option<&str>) -> SessionView<'_> {
-    let tables = SessionTables::NONE;
-    SessionView { database: "app", reason, catalog: &TestCatalog, tables, confirmation: Confirmation::NotGiven }
+    static NOTHING: BTreeSet<Made> = BTreeSet::new();
+    SessionView {
+        database: "app",
+        reason,
+        catalog: &TestCatalog,
+        made: &NOTHING,
+        tables: SessionTables::NONE,
+        confirmation: Confirmation::NotGiven,
+    }
 }
 
 fn name(text: &str) -> Name {
@@ -42,6 +65,9 @@ fn facts(kind: Kind, tag: &str) -> Facts {
         writes: Vec::new(),
         reads: Vec::new(),
         functions: Vec::new(),
+        mentions: Vec::new(),
+        is_only_planned: false,
+        makes: Vec::new(),
         effects: Vec::new(),
         locks: Vec::new(),
         hazards: Vec::new(),
@@ -62,7 +88,7 @@ fn select() -> Facts {
 }
 
 fn calling(function: &str) -> Facts {
-    let call = Call { name: name(function), arity: 0, literals: Vec::new() };
+    let call = Call { name: name(function), arity: 0, literals: Vec::new(), sql_is_read: false };
     Facts { functions: vec![call], ..select() }
 }
 
@@ -136,7 +162,9 @@ fn the_worst_statement_wins_and_is_named() {
 
     let policy = default_policy(Role::Engineer, Tier::Stg);
     let truncate = || write(Kind::Truncate, Verb::Truncate, Boundedness::NotApplicable);
-    let Verdict::Confirm(denial) = decided(&policy, vec![select(), truncate()]) else { panic!("not asked") };
+    let Verdict::Confirm(Pending { denial, .. }) = decided(&policy, vec![select(), truncate()]) else {
+        panic!("not asked")
+    };
     assert_eq!((denial.statement, denial.rule), (1, "truncate-drop"));
     assert!(denial.hint.contains("SET pgbelay.confirm = '{token}'"), "{}", denial.hint);
     let worse = decided(&policy, vec![truncate(), missing()]);
@@ -305,7 +333,7 @@ fn opaque_functions_follow_the_policy() {
     assert_eq!(denied_by(&service(), vec![calling("touch")]), None);
     assert!(matches!(
         decided(&default_policy(Role::Engineer, Tier::Stg), vec![calling("touch")]),
-        Verdict::Confirm(Denial { rule: "opaque-write", .. })
+        Verdict::Confirm(Pending { denial: Denial { rule: "opaque-write", .. }, .. })
     ));
     let migrator = default_policy(Role::Migrator, Tier::Prod);
     assert_eq!(denied_by(&migrator, vec![calling("stable_one")]), None);
@@ -420,6 +448,65 @@ fn limits_may_be_lowered_and_not_raised() {
     assert!(matches!(unknown, Clamp::Clamped { notice: Some(_), .. }));
     let default = clamp("statement_timeout", &SettingValue::Default, &policy);
     assert_eq!(default, Clamp::Clamped { value: "2min".to_owned(), notice: None });
+}
+
+/// What `facts` of one call, mention or view are refused by, for the migrator on prod and for a read-only engineer there.
+#[test]
+fn hidden_code_is_opaque_and_read_only_does_not_hold_all_of_it() {
+    let migrator = default_policy(Role::Migrator, Tier::Prod);
+    let read_only = engineer();
+    let calling = |function: &str, arity: usize| {
+        let call = Call { name: name(function), arity, literals: vec![None; arity], sql_is_read: false };
+        Facts { functions: vec![call], ..select() }
+    };
+    let mentioning = |place, text: &str| Facts { mentions: vec![Mention { place, name: text.into() }], ..select() };
+    let planned = |facts: Facts| Facts { is_only_planned: true, ..facts };
+    let reading = |view: &str| Facts { reads: vec![name(view)], ..select() };
+    let opaque = Some("opaque-write");
+    for (facts, on_migrator, on_reader) in [
+        (calling("lower", 1), None, None),
+        (calling("lower", 2), opaque, None),
+        (calling("library_call", 0), opaque, Some("read-only-tier")),
+        (calling("pg_of_tomorrow", 0), Some("dangerous-function"), Some("dangerous-function")),
+        (mentioning(Place::Operator, "###"), opaque, None),
+        (mentioning(Place::Operator, "+"), None, None),
+        (mentioning(Place::Field, "touch"), opaque, None),
+        (mentioning(Place::Word, "touch"), None, None),
+        (planned(mentioning(Place::Call, "touch")), None, None),
+        (planned(mentioning(Place::Word, "checked")), opaque, None),
+        (reading("seen"), opaque, None),
+        (reading("kept"), None, None),
+        (
+            Facts { reads: vec![name("kept")], ..facts(Kind::Ddl, "REFRESH MATERIALIZED VIEW") },
+            opaque,
+            Some("read-only-tier"),
+        ),
+    ] {
+        assert_eq!(denied_by(&migrator, vec![facts.clone()]), on_migrator, "{facts:?}");
+        assert_eq!(denied_by(&read_only, vec![facts.clone()]), on_reader, "{facts:?}");
+    }
+}
+
+/// What a session has made counts for the statements behind it, in the same text as well, but not for its own.
+#[test]
+fn what_was_just_made_is_opaque() {
+    let policy = default_policy(Role::Migrator, Tier::Prod);
+    let call = |function: &str| Call { name: name(function), arity: 1, literals: vec![None], sql_is_read: false };
+    let make = Facts {
+        makes: vec![Made::Code("upper".into()), Made::OnTable("projects".into())],
+        functions: vec![call("upper")],
+        ..facts(Kind::Ddl, "CREATE FUNCTION")
+    };
+    let calls = |function: &str| Facts { functions: vec![call(function)], ..facts(Kind::Select, "SELECT") };
+    assert_eq!(denied_by(&policy, vec![make.clone()]), None);
+    assert_eq!(denied_by(&policy, vec![calls("upper"), make.clone()]), None);
+    assert_eq!(denied_by(&policy, vec![make.clone(), calls("upper")]), Some("opaque-write"));
+    assert_eq!(denied_by(&policy, vec![make.clone(), calls("length")]), None);
+    assert_eq!(
+        denied_by(&policy, vec![make, select()]),
+        Some("opaque-write"),
+        "projects has a trigger of the session's"
+    );
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What was decided of a query text. Only [`super::decide`] makes a [`Permit`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::SessionTables;
-use crate::sql::Script;
+use crate::sql::{Made, Mention, Name, Script};
 
 /// SQLSTATE codes that the proxy itself answers with (Postgres documentation, appendix A).
 pub mod sqlstate {
@@ -61,9 +62,18 @@ pub enum Verdict {
     /// It may run, as the permit says.
     Allow(Permit),
     /// It may run once it is confirmed.
-    Confirm(Denial),
+    Confirm(Pending),
     /// It may not.
     Deny(Denial),
+}
+
+/// A text that waits for its confirmation: it may be parsed, described and planned upstream, not run. Made by
+/// [`super::decide`] alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pending {
+    /// What the client is told when it would run it.
+    pub denial: Denial,
+    pub(super) _sealed: Sealed,
 }
 
 /// The right to send one query text upstream. Made by [`super::decide`] alone: nothing else can write its private field.
@@ -102,6 +112,8 @@ pub struct Guards {
     pub intent: bool,
     /// The text may leave session state that was not read off it (an opaque function): settings count as unknown afterwards.
     pub opaque: bool,
+    /// The plan of what can be planned in it is asked for and judged before it runs ([`super::judge_plan`]).
+    pub plan: bool,
 }
 
 impl Guards {
@@ -176,6 +188,8 @@ pub struct SessionView<'a> {
     pub catalog: &'a dyn Catalog,
     /// What the session knows of its tables.
     pub tables: &'a SessionTables,
+    /// What the session has made since the catalog was loaded, or given rules and triggers.
+    pub made: &'a BTreeSet<Made>,
     /// Whether the user has confirmed this very text.
     pub confirmation: Confirmation,
 }
@@ -189,19 +203,29 @@ pub enum Confirmation {
     Given,
 }
 
-/// What is known of the functions of a database.
+/// What is known of the code that a database keeps.
 pub trait Catalog: std::fmt::Debug + Send + Sync {
-    /// The worst of all functions of this name that the call could mean.
-    fn function(&self, schema: Option<&str>, name: &str) -> FunctionNature;
+    /// The worst of all functions of this name that a call with so many arguments could mean.
+    fn function(&self, schema: Option<&str>, name: &str, arity: usize) -> FunctionNature;
+
+    /// Whether a name or an operator may run a function that may do anything; with `is_only_planned`, one that the planner calls.
+    fn may_run(&self, mention: &Mention, is_only_planned: bool) -> bool;
+
+    /// Whether reading a view, or refreshing a materialized one, calls a function that may do anything.
+    fn view_may_run(&self, name: &Name, is_refreshed: bool) -> bool;
 }
 
-/// What a call of a function may do.
+/// What a call of a function may do; the worse, the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FunctionNature {
     /// Part of Postgres (pg_catalog), judged by the table of `sql::functions` alone.
     BuiltIn,
-    /// The database's own, IMMUTABLE or STABLE: cannot write.
+    /// The database's own, IMMUTABLE or STABLE, and calls nothing worse: cannot write.
     ReadOnly,
-    /// The database's own and VOLATILE, or not known: may do anything.
+    /// The database's own and VOLATILE, or not known: may do anything that the server lets it.
     Opaque,
+    /// The same in a language that a READ ONLY transaction does not hold: C, PL/Python …
+    Unheld,
+    /// Part of Postgres, VOLATILE, and not in the table: of a server newer than the table.
+    Unjudged,
 }

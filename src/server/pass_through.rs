@@ -8,9 +8,10 @@ use crate::auth::ScramKeys;
 use crate::config::{Origin, PoolLimits, UpstreamRole, User};
 use crate::upstream::{Endpoint, PassThrough};
 
-/// The users of one target that have connections, by name.
+/// The users of one target that have connections. One whose password was changed stands here twice, until the sessions and
+/// connections from before are gone.
 #[derive(Debug, Default)]
-pub(super) struct OwnPools(Mutex<HashMap<String, Arc<TargetRuntime>>>);
+pub(super) struct OwnPools(Mutex<HashMap<Arc<PassThrough>, Arc<TargetRuntime>>>);
 
 impl TargetRuntime {
     /// Where a user's session goes, once it has proved by these keys who it is: to the shared pool, or to the user's own.
@@ -34,18 +35,19 @@ impl TargetRuntime {
     fn own_pool(self: &Arc<Self>, own: &Arc<PassThrough>) -> Option<Arc<Self>> {
         let most = self.target.auth_query.as_ref()?.max_user_connections;
         let mut pools = self.own_pools.lock();
-        if let Some(pool) = pools.get(&own.user).filter(|t| t.pool.endpoint.pass_through() == Some(own)) {
+        if let Some(pool) = pools.get(own) {
             return Some(Arc::clone(pool));
         }
-        // The keys are new: whoever has the old ones keeps its connections and gets no new ones of the server.
         let endpoint = Arc::new(Endpoint::of_user(&self.pool.endpoint, Arc::clone(own)));
         let limits = PoolLimits { min: 0, max: most, ..self.limits };
         let made = Arc::new(Self {
             catalog: Arc::clone(&self.catalog),
+            catalog_loads: Arc::clone(&self.catalog_loads),
+            catalog_source: Arc::clone(&self.catalog_source),
             statements: Arc::clone(&self.statements),
             ..Self::with_endpoint(endpoint, limits)
         });
-        pools.insert(own.user.clone(), Arc::clone(&made));
+        pools.insert(Arc::clone(own), Arc::clone(&made));
         Some(made)
     }
 }
@@ -67,7 +69,7 @@ impl OwnPools {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<TargetRuntime>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<PassThrough>, Arc<TargetRuntime>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -120,6 +120,9 @@ impl Core {
         self.state.completed(run.effects(), tag, link);
         if run.step().is_some_and(|step| step.leaves_state) {
             self.state.doubt.everything();
+            for name in self.judge.custom_settings() {
+                self.state.doubt.setting(&name);
+            }
         }
         if run
             .effects()
@@ -227,6 +230,9 @@ impl Core {
 
     /// Records and counts a statement that ended.
     pub(super) fn finish(&mut self, run: &mut Run) {
+        if run.is_refused {
+            return;
+        }
         self.finished.push((std::sync::Arc::clone(&run.judged), run.started.elapsed()));
         let is_intended = run.judged.permit().is_some_and(|p| p.guards.intent);
         self.would_deny.extend(run.would_deny.iter().map(|entry| entry.rule));

@@ -13,6 +13,8 @@ use super::confirm::Confirm;
 use super::count::Counting;
 use super::extended::{Portal, Prepared};
 use super::intent::Intent;
+use super::made::MadeHere;
+use super::plan::Planning;
 use super::replies::{Expect, Own};
 use super::run::Run;
 use super::state::SessionState;
@@ -38,6 +40,8 @@ pub(super) enum Step {
     Drain,
     /// An upstream connection, to such a server; one that is held is given back for it.
     NeedLease(Reach),
+    /// The server's catalog, loaded anew; then [`Core::catalog_loaded`] or [`Core::catalog_asked`].
+    NeedCatalog,
     /// This record on disk; then [`Core::intent_recorded`].
     NeedIntent(Box<Record>),
     /// The session is over; what is in `out` is still to be sent.
@@ -78,6 +82,8 @@ pub(super) struct Core {
     /// The connection's state is in doubt: it must be closed.
     pub(super) drop_lease: bool,
     pub(super) state: SessionState,
+    /// What it has made that runs code.
+    pub(super) made: MadeHere,
     pub(super) replies: VecDeque<Expect>,
     /// ParameterStatus as the client knows it.
     pub(super) told: Parameters,
@@ -103,6 +109,8 @@ pub(super) struct Core {
     pub(super) is_batch_opaque: bool,
     /// Rows of writes that no command tag tells.
     pub(super) counting: Counting,
+    /// The plan of the statement at hand.
+    pub(super) planning: Planning,
     /// A statement that takes away what the policy forces, or every prepared statement, was sent in this batch: nothing may
     /// follow it before Sync.
     pub(super) has_reset: bool,
@@ -157,6 +165,7 @@ impl Core {
             drop_lease: false,
             state: SessionState::new(judge.forced.clone(), initial),
             judge,
+            made: MadeHere::default(),
             replies: VecDeque::new(),
             greeting,
             told,
@@ -170,6 +179,7 @@ impl Core {
             syncs: (0, 0),
             is_batch_opaque: false,
             counting: Counting::default(),
+            planning: Planning::default(),
             has_reset: false,
             has_changed_schema: false,
             retire_lease: false,
@@ -238,10 +248,14 @@ impl Core {
                 }
                 return Step::NeedInput;
             }
+            if self.waits_for_catalog() {
+                return Step::NeedCatalog;
+            }
             match self.message(header, input, link.as_deref_mut()) {
                 Progress::Consumed => {
                     self.intent = Intent::NotAsked;
                     self.confirmed = None;
+                    self.planning = Planning::NotAsked;
                 }
                 Progress::Stop(step) => return step,
             }

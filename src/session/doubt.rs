@@ -146,6 +146,8 @@ impl SessionState {
             let known = |name: &str, value: &str| match name {
                 "role" => value != "none",
                 "session_authorization" => self.wanted.get(name).is_some(),
+                // Never set, or set back.
+                custom if custom.contains('.') && value.is_empty() => self.wanted.get(name).is_some(),
                 _ => true,
             };
             self.has_unseen_settings = true;

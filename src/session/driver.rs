@@ -79,6 +79,10 @@ pub async fn run(session: Session) {
         user,
         _places: places,
     };
+    if driver.core.judge.policy.peak.is_some() {
+        // They may have begun or ended since it was admitted.
+        driver.registered.control.wake();
+    }
     let why = driver.serve().await;
     driver.end(why).await;
 }
@@ -109,6 +113,7 @@ impl Driver {
     /// Serves the client until the session is over; returns why, for the record.
     async fn serve(&mut self) -> &'static str {
         loop {
+            self.follow_catalog();
             let link = self.lease.as_mut().map(|lease| &mut lease.connection().link);
             self.core.is_audit_failing = !self.server.audit.is_healthy();
             let step = self.core.client(&mut self.input, link);
@@ -119,6 +124,10 @@ impl Driver {
                     Ok(()) => continue,
                     Err(why) => return why,
                 },
+                Step::NeedCatalog => {
+                    self.load_catalog().await;
+                    continue;
+                }
                 Step::NeedIntent(record) => {
                     self.record_intent(*record).await;
                     continue;
@@ -340,6 +349,9 @@ impl Driver {
                     .hint("A function of the database did that; have it changed, or call it directly on the server."),
                 );
                 Some("text trap")
+            }
+            Broken::TooLong { tag, .. } => {
+                self.lost(&format!("The server sent a message of type {:?} that is too long to be held.", *tag as char))
             }
             Broken::Frame(_) | Broken::Unexpected { .. } => self.lost("The server's answer was not understood."),
         }

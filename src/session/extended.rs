@@ -6,6 +6,7 @@ use super::core::{Core, Progress, Step, behind_opaque, body_report};
 use super::count::COUNT;
 use super::intent::IntentGate;
 use super::place::Placed;
+use super::plan::Planned;
 use super::replies::{Aside, Expect, Own, Stage};
 use super::run::Run;
 use super::simple::failed_transaction;
@@ -29,7 +30,7 @@ const MAX_PORTALS: usize = 10_000;
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
     name: Arc<str>,
-    judged: Arc<Judged>,
+    pub(super) judged: Arc<Judged>,
     pub(super) statement: Arc<Statement>,
 }
 
@@ -38,6 +39,8 @@ pub(super) struct Prepared {
 pub(super) struct Portal {
     prepared: Prepared,
     parameters: Option<Vec<Option<String>>>,
+    /// What the server expects of it with these parameters, where it was asked.
+    planned: Option<Arc<Planned>>,
     /// Rows that were fetched from it so far.
     pub(super) returned: u64,
     /// How many Syncs were sent before it was made.
@@ -66,8 +69,9 @@ impl Core {
                 .hint("Close statements that are not used any more, or use the unnamed statement.");
             return self.refuse_extended(&report, link);
         }
-        let judged = self.judge_text(parse.sql);
-        if let Some(refused) = self.refuse_unless_permitted(&judged) {
+        let judged = self.judge_again(parse.sql);
+        self.note_sequence_reader(&judged);
+        if let Some(refused) = self.refuse_to_prepare(&judged) {
             return self.refuse_extended(&refused, link);
         }
         let statement = match self.state.reading() {
@@ -138,6 +142,8 @@ impl Core {
             Ok(parameters) => parameters,
             Err(error) => return self.refuse_extended(&body_report(error), link),
         };
+        let mut prepared = prepared;
+        let mut planned = None;
         let judged = &prepared.judged;
         if judged.local().is_some() || judged.script.statements.is_empty() || self.state.is_orphaned {
             self.answer(put_bind_complete);
@@ -150,6 +156,10 @@ impl Core {
             if let Some(wait) = self.begin_batch(link) {
                 return wait;
             }
+            planned = match self.pass_gate(&mut prepared, &bind, link) {
+                Ok(planned) => planned,
+                Err(progress) => return progress,
+            };
             if self.has_opaque_in_flight() && !has_statement(bind.statement.is_empty(), &prepared.statement, link) {
                 return self.refuse_extended(&behind_opaque(), Some(link));
             }
@@ -158,7 +168,8 @@ impl Core {
             link.outbox.extend_from_slice(bind.rest);
             self.expect_extended(Expect::Bind { statement: Arc::clone(&prepared.name) }, link);
         }
-        self.portals.insert(bind.portal.into(), Portal { prepared, parameters, returned: 0, batch: self.syncs.0 });
+        self.portals
+            .insert(bind.portal.into(), Portal { prepared, parameters, planned, returned: 0, batch: self.syncs.0 });
         Progress::Consumed
     }
 
@@ -230,10 +241,10 @@ impl Core {
         };
         let Some(portal) = self.portals.get(name) else { return self.refuse_extended(&no_portal(name), link) };
         let judged = Arc::clone(&portal.prepared.judged);
-        if !self.still_holds(&judged) {
-            // Policy, catalog or reason have changed since: judged again, and if the way has changed, refused.
+        if !self.still_holds(&judged) || judged.denial().is_some() {
+            // Policy, catalog, time window or reason have changed since: judged again, and if the way has changed, refused.
             let again = self.judge_again(&judged.text);
-            if let Some(refused) = self.refuse_unless_permitted(&again) {
+            if let Some(refused) = self.refuse_to_execute(&again, portal.planned.clone()) {
                 return self.refuse_extended(&refused, link);
             }
             if let Some(portal) = self.portals.get_mut(name) {
@@ -255,7 +266,7 @@ impl Core {
             self.answer_local(local);
             return Progress::Consumed;
         }
-        let (parameters, returned) = (portal.parameters.clone(), portal.returned);
+        let (parameters, returned, planned) = (portal.parameters.clone(), portal.returned, portal.planned.clone());
         if self.deallocate(&judged) {
             return Progress::Consumed;
         }
@@ -276,6 +287,7 @@ impl Core {
         run.parameters = parameters;
         run.returned = returned;
         run.portal = name.into();
+        run.expect(planned.as_ref().and_then(|planned| planned.estimate.as_ref()));
         match self.require_intent(&run) {
             Ok(()) => {}
             Err(IntentGate::Ask(record)) => return Progress::Stop(Step::NeedIntent(record)),
@@ -290,8 +302,10 @@ impl Core {
         }
         self.count_statement();
         self.note_sequence_mover(&judged, link);
+        self.note_made(&judged);
         if let Some(permit) = judged.permit() {
             self.tell_notices(&permit.notices);
+            self.tell_notices(planned.as_ref().map_or(&[], |planned| &planned.notices));
         }
         if is_uncounted {
             self.send_aside(COUNT, Aside::Count(Stage::Before), link);
@@ -308,11 +322,6 @@ impl Core {
         self.expect_extended(Expect::Execute(Box::new(run)), link);
         if is_uncounted {
             self.send_aside(COUNT, Aside::Count(Stage::After), link);
-        }
-        if judged.is_confirmed {
-            // A confirmation holds once: whatever is left of the statement needs another.
-            self.prepared.retain(|_, prepared| !prepared.judged.is_confirmed);
-            self.portals.retain(|_, portal| !portal.prepared.judged.is_confirmed);
         }
         Progress::Consumed
     }
@@ -351,7 +360,7 @@ impl Core {
         }
         let judged = self.judge_again(&prepared.judged.text);
         let prepared = Prepared { judged: Arc::clone(&judged), ..prepared.clone() };
-        match self.refuse_unless_permitted(&judged) {
+        match self.refuse_to_prepare(&judged) {
             Some(report) => Err(report),
             None => {
                 self.prepared.insert(name.into(), prepared.clone());
@@ -360,12 +369,13 @@ impl Core {
         }
     }
 
-    /// What a text that may not run in the extended protocol is answered with.
-    fn refuse_unless_permitted(&mut self, judged: &Arc<Judged>) -> Option<Report> {
+    /// What a text is answered with that may not even be prepared. One that needs confirmation may: it is asked for when its
+    /// parameters are known.
+    fn refuse_to_prepare(&mut self, judged: &Arc<Judged>) -> Option<Report> {
         match &judged.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => Some(self.denied(judged, denial)),
+            Route::Refuse(denial) => Some(self.denied(judged, denial)),
             // Several statements in one text: the server refuses them, as it does without the proxy.
-            Route::Whole(_) | Route::Stepwise(_) | Route::SingleStatement(_) => None,
+            Route::Confirm(_) | Route::Whole(_) | Route::Stepwise(_) | Route::SingleStatement(_) => None,
         }
     }
 

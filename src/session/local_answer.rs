@@ -63,13 +63,20 @@ impl Core {
         self.answer(|out| put_text_columns(columns, out));
     }
 
+    /// When the limits are tighter, and whether they are now.
+    fn peak_hours(&self) -> Option<(&'static str, String)> {
+        let policy = &self.judge.policy;
+        let now = if policy.is_of_peak_hours() { ", now" } else { "" };
+        Some(("peak_hours", format!("{}{now}", policy.peak.as_ref()?.hours)))
+    }
+
     fn show(&self, name: &str) -> Vec<Vec<String>> {
         let policy = &self.judge.policy;
         let pairs = |pairs: Vec<(&str, String)>| pairs.into_iter().map(|(n, v)| vec![n.to_owned(), v]).collect();
         match name {
             "tier" => vec![vec![policy.tier.to_string()]],
             "reason" => vec![vec![self.reason.as_deref().unwrap_or_default().to_owned()]],
-            "limits" => pairs(policy_values(policy).into_iter().collect()),
+            "limits" => pairs(policy_values(policy).into_iter().chain(self.peak_hours()).collect()),
             "session" => pairs(vec![
                 ("session", self.context.id.clone()),
                 ("user", self.context.user.clone()),

@@ -80,6 +80,8 @@ pub(super) enum Own {
     },
     /// A query that counts the rows changed so far.
     Count(Stage),
+    /// EXPLAIN of a statement of a simple query, up to its own ReadyForQuery.
+    Plan,
 }
 
 /// What a statement of the proxy's own inside a batch is for.
@@ -89,6 +91,8 @@ pub(super) enum Aside {
     ReadOnly,
     /// It counts the rows changed so far.
     Count(Stage),
+    /// It is EXPLAIN of the statement that waits to be bound.
+    Plan,
 }
 
 /// Where a count stands.
@@ -113,6 +117,8 @@ impl Expect {
                 | Own::Savepoint
                 | Own::Doubt
                 | Own::Count(_)
+                // Its own Sync stands behind it.
+                | Own::Plan
                 | Own::FailQuery => true,
                 Own::FailParse(_) | Own::Parse(_) | Own::Close | Own::Aside { .. } => false,
             },

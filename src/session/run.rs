@@ -5,8 +5,15 @@ use std::time::Instant;
 
 use crate::audit::{Event, Record, SessionContext};
 use crate::guard::{Judged, Step};
-use crate::policy::{RuleId, WouldDeny};
+use crate::policy::{PlanEstimate, RuleId, WouldDeny};
 use crate::sql::Effect;
+
+/// Rows and cost that the planner expects.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    rows: u64,
+    cost: f64,
+}
 
 /// A text, or one statement of it, that was sent upstream.
 #[derive(Debug)]
@@ -31,6 +38,10 @@ pub(super) struct Run {
     pub(super) parameters: Option<Vec<Option<String>>>,
     /// The portal it fetches from.
     pub(super) portal: Box<str>,
+    /// What the planner expects of its costliest statement, where it was asked.
+    pub(super) estimate: Option<Expected>,
+    /// It was refused and nothing of it has run: its record is that of the refusal.
+    pub(super) is_refused: bool,
     /// The reason given when it was sent.
     pub(super) reason: Option<Arc<str>>,
     /// What rules in report mode would have refused: known before it runs, or while it does.
@@ -53,7 +64,17 @@ impl Run {
             is_cut_off: false,
             parameters: None,
             portal: Box::default(),
+            estimate: None,
+            is_refused: false,
             reason,
+        }
+    }
+
+    /// Notes what the planner expects of the current statement.
+    pub(super) fn expect(&mut self, estimate: Option<&PlanEstimate>) {
+        let Some(estimate) = estimate else { return };
+        if self.estimate.is_none_or(|known| known.cost < estimate.cost) {
+            self.estimate = Some(Expected { rows: estimate.rows, cost: estimate.cost });
         }
     }
 
@@ -91,6 +112,8 @@ impl Run {
             verdict: permit.map(|p| p.guards.verdict_name()),
             would_deny: Arc::clone(&self.would_deny),
             parameters: self.parameters.clone(),
+            estimated_rows: self.estimate.map(|e| e.rows),
+            estimated_cost: self.estimate.map(|e| e.cost),
             ..Record::of(event, session)
         }
     }

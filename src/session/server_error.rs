@@ -1,7 +1,9 @@
 //! Errors of the server: whose they are, and what will not be answered any more because of them.
 
+use bytes::BytesMut;
+
 use super::core::Core;
-use super::replies::{Expect, Own};
+use super::replies::{Aside, Expect, Own};
 use super::server_side::Broken;
 use crate::policy::sqlstate;
 use crate::upstream::{Applied, Link, Statement};
@@ -9,9 +11,11 @@ use crate::wire::{HEADER, Report, error_field, put_renamed_error, put_shifted_er
 
 impl Core {
     pub(super) fn take_error(&mut self, message: &[u8], link: &mut Link) -> Result<(), Broken> {
+        let completed = completed(&message[HEADER..]);
+        let message = completed.as_deref().unwrap_or(message);
         let body = &message[HEADER..];
         let code = error_field(body, b'C').unwrap_or_else(|| sqlstate::INTERNAL.to_owned());
-        if matches!(error_field(body, b'V').as_deref(), Some("FATAL" | "PANIC")) {
+        if matches!(error_field(body, b'V').or_else(|| error_field(body, b'S')).as_deref(), Some("FATAL" | "PANIC")) {
             let message = error_field(body, b'M').unwrap_or_default();
             return Err(Broken::Fatal { sqlstate: code, message });
         }
@@ -32,7 +36,9 @@ impl Core {
                 if !run.is_cut_off && !self.is_muted {
                     let at = run.judged.script.statements.get(run.statement).map_or(0, |facts| facts.span.start);
                     let shift = match front {
-                        Expect::Step(run) if at > 0 => run.judged.text.get(..at).map_or(0, |t| t.chars().count()),
+                        Expect::Step(run) if at > 0 => {
+                            run.judged.text.get(..at).map_or(0, |t| t.chars().count().cast_signed())
+                        }
                         _ => 0,
                     };
                     if shift > 0 {
@@ -85,7 +91,17 @@ impl Core {
                     self.out.extend_from_slice(message);
                 }
                 Own::Close => self.out.extend_from_slice(message),
-                Own::Aside { .. } => {
+                Own::Plan => {
+                    self.pass_plan_error(body);
+                    if let Some(stepwise) = &mut self.stepwise {
+                        stepwise.has_failed = true;
+                        if let Some(run) = &mut stepwise.run {
+                            run.sqlstate.get_or_insert(code);
+                        }
+                    }
+                }
+                Own::Aside { what: Aside::Plan, .. } => self.pass_plan_error(body),
+                Own::Aside { what: Aside::ReadOnly | Aside::Count(_), .. } => {
                     // Its name may still be there.
                     self.retire_lease = true;
                     self.out.extend_from_slice(message);
@@ -187,4 +203,19 @@ fn own_failed(body: &[u8]) -> Report {
     Report::error(sqlstate::CONNECTION_FAILURE, "the statement could not be guarded, so it was not run")
         .detail(format!("The server says: {message}"))
         .hint("Send it again.")
+}
+
+/// An ErrorResponse without SQLSTATE or primary message, which Postgres never sends, with what its clients rely on.
+fn completed(body: &[u8]) -> Option<BytesMut> {
+    let (code, primary) = (error_field(body, b'C'), error_field(body, b'M'));
+    if code.is_some_and(|code| code.len() == 5) && primary.is_some() {
+        return None;
+    }
+    let primary = primary.unwrap_or_else(|| "the server sent an error without a message".to_owned());
+    let is_fatal = matches!(error_field(body, b'S').as_deref(), Some("FATAL" | "PANIC"));
+    let report =
+        if is_fatal { Report::fatal(sqlstate::INTERNAL, primary) } else { Report::error(sqlstate::INTERNAL, primary) };
+    let mut message = BytesMut::new();
+    report.write(&mut message);
+    Some(message)
 }

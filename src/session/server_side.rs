@@ -9,7 +9,9 @@ use crate::audit::{Event, Record};
 use crate::config::Mode;
 use crate::policy::{READ_LIMIT, reads_texts_otherwise, sqlstate};
 use crate::upstream::{Applied, Link};
-use crate::wire::{HEADER, Header, Report, TransactionState, backend_header, put_parameter_status, put_ready};
+use crate::wire::{
+    HEADER, Header, MAX_BUFFERED, Report, TransactionState, backend_header, put_parameter_status, put_ready,
+};
 
 /// The rest of a message that is passed on, or dropped, piece by piece.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ pub(super) enum Broken {
     Unexpected { tag: u8, expected: String },
     #[error("the server ended the connection: {message} (SQLSTATE {sqlstate})")]
     Fatal { sqlstate: String, message: String },
+    #[error("a message {tag:?} of {size} bytes", tag = *tag as char)]
+    TooLong { tag: u8, size: usize },
     #[error("{name} became {value}, so the server reads texts otherwise than they are judged")]
     ReadsOtherwise { name: &'static str, value: String },
 }
@@ -52,7 +56,7 @@ impl Core {
             }
             let Some(header) = backend_header(&inbox[run..])? else { break };
             let is_whole = inbox.len() - run >= header.size;
-            if is_whole && matches!(header.tag, b'D' | b'd') && self.pass_row(header) {
+            if is_whole && matches!(header.tag, b'D' | b'd' | b'V') && self.pass_row(header) {
                 run += header.size;
                 continue;
             }
@@ -63,9 +67,13 @@ impl Core {
                 let message = inbox.split_to(header.size);
                 self.answer_in_turn();
                 self.take_answer(header, &message, link)?;
-            } else if matches!(header.tag, b'D' | b'd') && inbox.len() > HIGH_WATER {
+            } else if matches!(header.tag, b'D' | b'd' | b'V') && inbox.len() > HIGH_WATER && !self.awaits_plan(header)
+            {
                 self.partial =
                     if self.pass_row(header) { Partial::Forward(header.size) } else { Partial::Drop(header.size) };
+            } else if header.size > MAX_BUFFERED && !matches!(header.tag, b'D' | b'd' | b'V') {
+                // Held whole before it is understood: it must not fill the memory.
+                return Err(Broken::TooLong { tag: header.tag, size: header.size });
             } else {
                 break;
             }
@@ -96,11 +104,11 @@ impl Core {
         more
     }
 
-    /// Counts a row or COPY data; returns whether it is the client's.
+    /// Counts a row, COPY data or a function's result; returns whether it is the client's.
     fn pass_row(&mut self, header: Header) -> bool {
         const HINT: &str =
             "Add a LIMIT or a narrower WHERE, or aggregate on the server. SHOW pgbelay.limits tells the limits.";
-        if self.is_muted {
+        if self.is_muted || header.tag == b'V' && !matches!(self.replies.front(), Some(Expect::Query(_))) {
             return false;
         }
         let Some(Expect::Query(run) | Expect::Step(run) | Expect::SingleStep(run) | Expect::Execute(run)) =
@@ -199,7 +207,7 @@ impl Core {
                 self.pass_reply(message);
                 Ok(())
             }
-            b'H' | b'W' | b'T' | b'D' | b'd' | b'c' | b't' | b'n' | b'1' | b'2' | b'3' | b'V' => {
+            b'H' | b'W' | b'T' | b'D' | b'd' | b'V' | b'c' | b't' | b'n' | b'1' | b'2' | b'3' => {
                 self.take_piece(header.tag, message, link)
             }
             _ => Err(self.unexpected(header.tag)),
@@ -212,13 +220,16 @@ impl Core {
             let what = *what;
             match tag {
                 b'3' => *closes -= 1,
+                b'D' if what == Aside::Plan => self.planning.learn(&message[HEADER..]),
                 b'D' => self.counting.learn(&message[HEADER..]),
                 _ => {}
             }
             if *closes == 0 {
                 self.replies.pop_front();
-                if let Aside::Count(stage) = what {
-                    self.counted_in_batch(stage, link);
+                match what {
+                    Aside::Count(stage) => self.counted_in_batch(stage, link),
+                    Aside::Plan => self.planning.complete(),
+                    Aside::ReadOnly => {}
                 }
             }
             return Ok(());
@@ -240,6 +251,11 @@ impl Core {
             ) => false,
             // Rows of the proxy's own queries.
             (Some(Expect::Own(Own::Settings)), b'T' | b'D') | (Some(Expect::Own(Own::Doubt | Own::Count(_))), b'T') => {
+                return Ok(());
+            }
+            (Some(Expect::Own(Own::Plan)), b'1' | b'2' | b'3') => return Ok(()),
+            (Some(Expect::Own(Own::Plan)), b'D') => {
+                self.planning.learn(&message[HEADER..]);
                 return Ok(());
             }
             (Some(Expect::Own(Own::Count(_))), b'D') => {
@@ -306,6 +322,9 @@ impl Core {
             }
             Expect::Own(own) => {
                 let (is_settings, is_doubt) = (matches!(own, Own::Settings), matches!(own, Own::Doubt));
+                if matches!(own, Own::Plan) {
+                    self.planning.complete();
+                }
                 let counted = match own {
                     Own::Count(stage) => Some(stage),
                     _ => None,
@@ -337,6 +356,7 @@ impl Core {
             if std::mem::take(&mut self.has_changed_schema) {
                 self.statements.forget();
             }
+            self.state.check_read_only(link);
             // Portals end with their transaction; those of batches behind it have just begun.
             let answered = self.syncs.1;
             self.portals.retain(|_, portal| portal.batch >= answered);

@@ -9,13 +9,9 @@ use super::replies::{Expect, Own};
 use super::run::Run;
 use super::stepwise::Stepwise;
 use crate::guard::{Judged, Route, notice_report};
-use crate::policy::{Notice, Permit, sqlstate};
-use crate::sql::functions::of_function_call;
+use crate::policy::{Notice, Pending, Permit, sqlstate};
 use crate::upstream::Link;
-use crate::wire::{
-    Report, TransactionState, put_command_complete, put_empty_query, put_function_call, put_query, put_ready,
-    read_function_call, read_query,
-};
+use crate::wire::{Report, TransactionState, put_command_complete, put_empty_query, put_query, put_ready, read_query};
 
 impl Core {
     pub(super) fn query(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
@@ -36,7 +32,16 @@ impl Core {
         self.prepared.remove("");
         self.portals.remove("");
         match &judged.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => {
+            Route::Confirm(_)
+                if judged.plan_to_confirm.is_some()
+                    && self.state.transaction != TransactionState::Failed
+                    && !self.state.is_orphaned
+                    // The exchange would commit what was sent before it without a Sync.
+                    && !self.is_unsynced =>
+            {
+                self.run_stepwise(&judged)
+            }
+            Route::Refuse(denial) | Route::Confirm(Pending { denial, .. }) => {
                 let report = self.denied(&judged, denial);
                 self.refuse_query(&report, link)
             }
@@ -60,47 +65,21 @@ impl Core {
             Route::Whole(permit) => {
                 self.send_whole(&judged, permit, link, |core, link| core.send_query(&judged.text, link))
             }
-            Route::Stepwise(_) | Route::SingleStatement(_) => {
-                let run = Run::new(Arc::clone(&judged), self.next_number(), self.reason.clone());
-                self.count_statement();
-                self.stepwise = Some(Stepwise::new(run));
-                Progress::Consumed
-            }
+            Route::Stepwise(_) | Route::SingleStatement(_) => self.run_stepwise(&judged),
         }
     }
 
-    /// FunctionCall calls a function by number. Those for large objects are judged as the SELECT that would call them; no others
-    /// are let through, since what a number means is for the server to say.
-    pub(super) fn function_call(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
-        if !self.replies.is_empty() {
-            return self.await_replies(link);
-        }
-        let function = match read_function_call(body) {
-            Ok(number) => of_function_call(number),
-            Err(error) => return self.refuse_query(&body_report(error), link),
-        };
-        if let Some(report) = self.refusal.take() {
-            return self.refuse_query(&report, link);
-        }
-        let Some(function) = function else { return self.refuse_query(&unknown_function(), link) };
-        let judged = self.judge_text(&format!("SELECT pg_catalog.{function}()"));
-        match &judged.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => {
-                let report = self.denied(&judged, denial);
-                self.refuse_query(&report, link)
-            }
-            _ if self.state.is_orphaned => self.query_in_lost_block(&judged),
-            Route::Whole(permit) => self.send_whole(&judged, permit, link, |_, link| {
-                put_function_call(body, &mut link.outbox);
-                link.in_sync = false;
-            }),
-            Route::Stepwise(_) | Route::SingleStatement(_) => self.refuse_query(&unknown_function(), link),
-        }
+    fn run_stepwise(&mut self, judged: &Arc<Judged>) -> Progress {
+        let run = Run::new(Arc::clone(judged), self.next_number(), self.reason.clone());
+        self.count_statement();
+        self.note_made(judged);
+        self.stepwise = Some(Stepwise::new(run));
+        Progress::Consumed
     }
 
     /// Sends a message whose statements run as they are, once the connection has the session's settings and the audit trail the
     /// intent.
-    fn send_whole(
+    pub(super) fn send_whole(
         &mut self,
         judged: &Arc<Judged>,
         permit: &Permit,
@@ -124,6 +103,7 @@ impl Core {
         self.count_statement();
         self.tell_notices(&permit.notices);
         self.note_sequence_mover(judged, link);
+        self.note_made(judged);
         send(self, link);
         self.replies.push_back(Expect::Query(Box::new(run)));
         Progress::Consumed
@@ -176,7 +156,7 @@ impl Core {
     }
 
     /// The block's connection was lost: as after any error only its end is accepted.
-    fn query_in_lost_block(&mut self, judged: &Judged) -> Progress {
+    pub(super) fn query_in_lost_block(&mut self, judged: &Judged) -> Progress {
         match self.end_lost_block(judged) {
             Ok(()) => self.answer(|out| put_command_complete("ROLLBACK", out)),
             Err(report) => self.answer(|out| report.write(out)),
@@ -192,12 +172,6 @@ pub(super) fn failing_statement(report: Option<&Report>) -> String {
         .and_then(|r| r.detail.as_deref()?.strip_prefix("rule ")?.split_once(':'))
         .map_or("row-limit", |(rule, _)| rule);
     format!("pgbelay refused a statement in this transaction, rule {rule}")
-}
-
-fn unknown_function() -> Report {
-    Report::error(sqlstate::NOT_SUPPORTED, "this function cannot be called with a FunctionCall message")
-        .detail("pgbelay inspects statements; a FunctionCall names a function by number only, and only those for large objects are known.")
-        .hint("Call the function with SELECT instead.")
 }
 
 /// Postgres's answer inside a failed block.

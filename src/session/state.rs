@@ -106,6 +106,15 @@ impl SessionState {
         }
     }
 
+    /// The server tells that its transactions are read-write though the policy forces them to be READ ONLY: what the connection
+    /// was thought to have is not so, and is set again before the next statement.
+    pub(super) fn check_read_only(&self, link: &mut Link) {
+        const NAME: &str = "default_transaction_read_only";
+        if self.forced.get(NAME).is_some() && link.parameters.get(NAME) == Some("off") {
+            link.applied = Applied::Unknown;
+        }
+    }
+
     /// A statement ended well with this command tag.
     pub(super) fn completed(&mut self, effects: &[Effect], tag: &[u8], link: &mut Link) {
         for effect in effects {
@@ -196,14 +205,16 @@ impl SessionState {
                     link.applied = Applied::Known(identity_of(applied));
                 }
             }
-            // Cannot run in a block, so nothing undoes it.
+            // Cannot run in a block, and commits at once even in the middle of a pipeline (older servers undo its settings when
+            // the pipeline fails): an error behind it does not bring back what was set before.
             Effect::DiscardAll => {
                 self.doubt_placeholders();
                 self.wanted = self.initial.clone();
-                link.applied = Applied::Known(Settings::default());
+                link.applied = Applied::Unknown;
                 link.prepared.clear();
                 link.sequences_of = None;
                 self.pins.clear();
+                self.mark_boundary(link);
             }
             Effect::DiscardSequences => {
                 link.sequences_of = None;

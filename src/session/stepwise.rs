@@ -1,16 +1,21 @@
 //! A text run one statement at a time: those that the proxy answers itself, and writes whose row count is checked before
 //! they are committed (DESIGN §5). To the client it is one simple query, with Postgres's implicit transaction.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 
+use super::confirm::{Bound, Refusal};
 use super::core::{Core, Step};
 use super::count::COUNT;
 use super::intent::IntentGate;
 use super::place::Placed;
+use super::plan::Planning;
 use super::replies::{Expect, Own, Stage};
 use super::run::Run;
 use super::simple::{failed_transaction, failing_statement};
 use crate::guard::Route;
+use crate::policy::{Denial, PlanVerdict};
 use crate::sql::Effect;
 use crate::upstream::Link;
 use crate::wire::{Report, TransactionState, put_bare, put_bind_head, put_execute, put_parse, put_query, put_target};
@@ -28,6 +33,8 @@ pub(super) struct Stepwise {
     pub(super) has_failed: bool,
     /// The client's own transaction block has to fail on the server as well.
     pub(super) must_fail: bool,
+    /// What the client was told when the proxy stopped it.
+    stopped_by: Option<Report>,
     /// The last CommandComplete: told when COMMIT has succeeded, since deferred constraints fail there.
     pub(super) held: BytesMut,
     intent_recorded: bool,
@@ -53,6 +60,7 @@ impl Stepwise {
             around: Around::Nothing,
             has_failed: false,
             must_fail: false,
+            stopped_by: None,
             held: BytesMut::new(),
             intent_recorded: false,
             is_counted: false,
@@ -88,6 +96,7 @@ impl Core {
             Taken::Finished => {
                 self.out.extend_from_slice(&stepwise.held);
                 self.finish(&mut run);
+                self.planning = Planning::NotAsked;
                 self.answer_ready();
                 None
             }
@@ -118,7 +127,7 @@ impl Core {
         if stepwise.must_fail {
             stepwise.must_fail = false;
             if let Some(link) = link {
-                self.send_own(&failing_statement(None), Own::FailQuery, link);
+                self.send_own(&failing_statement(stepwise.stopped_by.as_ref()), Own::FailQuery, link);
                 return Taken::Waits(Step::AwaitReplies);
             }
             return Taken::Answered;
@@ -133,7 +142,10 @@ impl Core {
             self.send_own(COUNT, Own::Count(Stage::After), link);
             return Taken::Waits(Step::AwaitReplies);
         }
-        let judged = std::sync::Arc::clone(&run.judged);
+        let judged = Arc::clone(&run.judged);
+        if let Route::Confirm(pending) = &judged.route {
+            return self.ask_confirmation(stepwise, run, &pending.denial, link);
+        }
         let Some(step) = judged.steps.get(stepwise.next) else { return self.end_well(stepwise, link) };
         run.statement = stepwise.next;
         if let Some(local) = &step.local {
@@ -160,6 +172,16 @@ impl Core {
         if let Some(wait) = self.open_around(stepwise, run, link) {
             return wait;
         }
+        let mut notices = vec![];
+        if let Some(plan) = &step.plan {
+            run.expect(self.planning.estimate());
+            match self.plan_verdict(&judged, stepwise.next) {
+                None => return Taken::Waits(self.ask_plan(plan, &judged.text, link)),
+                Some(PlanVerdict::Pass(said)) => notices = said,
+                Some(PlanVerdict::Confirm(denial)) => return self.refuse_step(stepwise, run, &denial, Refusal::Asks),
+                Some(PlanVerdict::Deny(denial)) => return self.refuse_step(stepwise, run, &denial, Refusal::Final),
+            }
+        }
         if !stepwise.intent_recorded {
             match self.require_intent(run) {
                 Ok(()) => {
@@ -178,7 +200,9 @@ impl Core {
             return Taken::Waits(Step::AwaitReplies);
         }
         self.note_sequence_mover(&judged, link);
+        self.tell_notices(&notices);
         self.send_step(stepwise, run, link);
+        self.planning = Planning::NotAsked;
         if stepwise.around == Around::Transaction && run.effects().iter().any(|e| matches!(e, Effect::Begin(_))) {
             // As with Postgres the implicit transaction becomes the client's own block: it, not the proxy, ends it.
             stepwise.around = Around::Nothing;
@@ -193,6 +217,15 @@ impl Core {
         let is_control = run.step().is_some_and(|s| s.is_transaction_control);
         match (self.state.transaction, stepwise.around) {
             (TransactionState::Idle, _) if is_control => None,
+            // Alone, and only to be planned first: there is nothing to undo.
+            (TransactionState::Idle, _)
+                if !self.is_unsynced
+                    && !is_single
+                    && run.judged.steps.len() == 1
+                    && run.step().is_some_and(|s| s.max_rows_written.is_none()) =>
+            {
+                None
+            }
             (TransactionState::Idle, _) => {
                 let begin = if is_single { "BEGIN READ ONLY" } else { "BEGIN" };
                 stepwise.around = Around::Transaction;
@@ -257,9 +290,46 @@ impl Core {
         }
     }
 
+    /// A text that needs confirmation: its plan is asked for, so that the refusal can tell how much is at stake.
+    fn ask_confirmation(
+        &mut self,
+        stepwise: &mut Stepwise,
+        run: &mut Run,
+        denial: &Denial,
+        link: Option<&mut Link>,
+    ) -> Taken {
+        let judged = Arc::clone(&run.judged);
+        let link = match self.place(&judged, link) {
+            Placed::On(link) => link,
+            Placed::Wait(step) => return Taken::Waits(step),
+            Placed::Refuse(report, _) => return self.stop(stepwise, &report),
+        };
+        if self.apply_settings(link).is_some() {
+            return Taken::Waits(Step::AwaitReplies);
+        }
+        match (&judged.plan_to_confirm, &self.planning) {
+            (Some(plan), Planning::NotAsked) => Taken::Waits(self.ask_plan(plan, &judged.text, link)),
+            _ => {
+                run.expect(self.planning.estimate());
+                let denial = self.with_expected_rows(denial);
+                self.refuse_step(stepwise, run, &denial, Refusal::Asks)
+            }
+        }
+    }
+
+    /// The plan, or what the text itself is, stops the text here.
+    fn refuse_step(&mut self, stepwise: &mut Stepwise, run: &mut Run, denial: &Denial, refusal: Refusal) -> Taken {
+        let report = self.refused(run, denial, refusal, Bound::default());
+        run.sqlstate = Some(report.sqlstate.to_owned());
+        // What has a record of its refusal needs none of its end, unless some of it has run.
+        run.is_refused = stepwise.next == 0;
+        self.stop(stepwise, &report)
+    }
+
     fn stop(&mut self, stepwise: &mut Stepwise, report: &Report) -> Taken {
         report.write(&mut self.out);
         stepwise.has_failed = true;
+        stepwise.stopped_by = Some(report.clone());
         stepwise.must_fail = stepwise.is_in_clients_block() && self.state.transaction == TransactionState::InBlock;
         Taken::Answered
     }

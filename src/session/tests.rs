@@ -1,5 +1,7 @@
 //! The state machine alone: bytes of a client and a server in, bytes for both out. No socket, no clock.
 
+mod gate;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -7,7 +9,7 @@ use bytes::BytesMut;
 
 use super::core::{Core, Step};
 use crate::audit::{Event, SessionContext};
-use crate::config::{Role, Tier, default_policy};
+use crate::config::{Policy, Role, Tier, default_policy};
 use crate::guard::Judge;
 use crate::upstream::{Applied, Link, Parameters, Statements, empty_catalog};
 use crate::wire::{
@@ -24,7 +26,12 @@ struct Play {
 
 impl Play {
     fn new(role: Role, tier: Tier) -> Self {
-        let judge = Arc::new(Judge::new(Arc::new(default_policy(role, tier)), "app".to_owned(), empty_catalog()));
+        Self::with(default_policy(role, tier))
+    }
+
+    fn with(policy: Policy) -> Self {
+        let (role, tier) = (policy.role, policy.tier);
+        let judge = Arc::new(Judge::new(Arc::new(policy), "app".to_owned(), empty_catalog()));
         let context = Arc::new(SessionContext {
             id: "1".to_owned(),
             user: "u".to_owned(),
@@ -409,6 +416,43 @@ fn nothing_follows_a_reset_in_its_pipeline() {
     });
     let sent = play.sent();
     assert!(!sent.iter().any(|message| message.contains("wipe")), "{sent:?}");
+}
+
+#[test]
+fn a_reset_that_is_committed_at_once_outlives_the_failure_of_its_pipeline() {
+    let mut play = Play::new(Role::Engineer, Tier::Prod);
+    play.core.state.mark_boundary(&play.link);
+    play.client(|out| {
+        extended("DISCARD ALL", out);
+        extended("SELECT wipe()", out);
+        one_byte(b'S', out);
+    });
+    play.sent();
+    play.server(|out| {
+        one_byte(b'1', out);
+        one_byte(b'2', out);
+        put_command_complete("DISCARD ALL", out);
+        Report::error("42601", "syntax error").write(out);
+        put_ready(TransactionState::Idle, out);
+    });
+    play.client(query("SELECT wipe()"));
+    let sent = play.sent();
+    assert!(sent.len() == 1 && sent[0].contains("default_transaction_read_only"), "{sent:?}");
+}
+
+#[test]
+fn a_server_that_says_it_is_read_write_is_not_believed_to_be_read_only() {
+    let mut play = Play::new(Role::Engineer, Tier::Prod);
+    play.client(query("SELECT 1"));
+    play.sent();
+    play.server(|out| {
+        put_command_complete("SELECT 1", out);
+        crate::wire::put_parameter_status("default_transaction_read_only", "off", out);
+        put_ready(TransactionState::Idle, out);
+    });
+    play.client(query("SELECT wipe()"));
+    let sent = play.sent();
+    assert!(sent.len() == 1 && sent[0].contains("default_transaction_read_only"), "{sent:?}");
 }
 
 #[test]

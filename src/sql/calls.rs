@@ -17,9 +17,15 @@ pub(super) fn arguments(function: &Function) -> Vec<&FunctionArg> {
 pub(super) fn call(function: &ObjectName, arguments: &[&FunctionArg]) -> Call {
     Call {
         name: name(function),
-        arity: arguments.len(),
+        arity: arguments.iter().filter(|arg| !is_star(arg)).count(),
         literals: arguments.iter().map(|arg| literal(argument(arg)?).map(str::to_owned)).collect(),
+        sql_is_read: false,
     }
+}
+
+/// `f(*)`, a call without arguments; `f(t.*)` has one.
+fn is_star(arg: &FunctionArg) -> bool {
+    matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Wildcard))
 }
 
 fn argument(arg: &FunctionArg) -> Option<&Expr> {

@@ -3,10 +3,10 @@
 //! Every statement of Postgres's grammar that begins with CREATE, ALTER or DROP names its object's type next, so that the
 //! words decide; what is not in the table is not known and counts as such.
 
-use super::draft::{Calls, Draft};
+use super::draft::{Calls, Draft, Runs};
 use super::lexer::{Token, TokenKind};
 use super::reader::{Reader, outside};
-use super::{Class, Effect, Hazard, Kind, routine, schema_change, statement};
+use super::{Class, Effect, Hazard, Kind, made, routine, schema_change, statement};
 
 /// How an object's statements are treated.
 #[derive(Clone, Copy, PartialEq)]
@@ -108,6 +108,7 @@ pub(super) fn create(reader: &mut Reader<'_, '_>) -> Option<Draft> {
     }
     let (object, family) = object(reader)?;
     let mut draft = draft("CREATE", object, family, tokens);
+    draft.makes = made::made(object, reader.rest());
     match object {
         "TABLE" => return Some(table(reader, draft, temporary)),
         "VIEW" | "MATERIALIZED VIEW" => {
@@ -115,6 +116,9 @@ pub(super) fn create(reader: &mut Reader<'_, '_>) -> Option<Draft> {
             temporary |= in_pg_temp(reader.rest());
             if reader.until(&["as"]).is_some() {
                 let runs = object == "MATERIALIZED VIEW";
+                if runs {
+                    draft.runs = Runs::Now;
+                }
                 routine::absorb(&mut draft, statement::read_inner(without_data_clause(reader.rest())), runs);
             }
         }
@@ -131,6 +135,7 @@ pub(super) fn create(reader: &mut Reader<'_, '_>) -> Option<Draft> {
             }
         }
         "RULE" => routine::rule(reader, &mut draft),
+        "SCHEMA" => elements(reader.rest(), &mut draft),
         "INDEX" | "TRIGGER" | "POLICY" => {
             if object == "INDEX" {
                 draft.schema_changes = schema_change::create_index(reader.clone());
@@ -152,7 +157,7 @@ pub(super) fn create(reader: &mut Reader<'_, '_>) -> Option<Draft> {
         _ => {}
     }
     if temporary {
-        let is_block = matches!(object, "FUNCTION" | "PROCEDURE") && !routine::is_plain_sql(reader.rest());
+        let is_block = matches!(object, "FUNCTION" | "PROCEDURE") && !routine::only_reads(reader.rest());
         draft.kind = if is_block { Kind::Do } else { Kind::TempDdl };
         draft.effects.push(Effect::TempObject);
     }
@@ -165,9 +170,18 @@ pub(super) fn alter(reader: &mut Reader<'_, '_>) -> Option<Draft> {
     reader.eat_any(&["trusted", "procedural"]);
     let (object, family) = object(reader)?;
     let mut draft = draft("ALTER", object, family, tokens).with_changes(schema_change::alter(object, reader.clone()));
+    draft.makes = made::made(object, reader.rest());
+    if matches!(object, "FUNCTION" | "PROCEDURE" | "ROUTINE") {
+        draft.effects.extend(routine::options_set(reader.rest()));
+    }
+    if object == "ROLE" && outside(tokens).any(|i| tokens[i].is("set") || tokens[i].is("reset")) {
+        // Its settings are those of every session to come, as ALTER DATABASE's are.
+        draft.kind = Kind::Cluster;
+    }
     reader.eat(&["if", "exists"]);
     reader.eat(&["only"]);
-    if matches!(object, "TABLE" | "VIEW" | "SEQUENCE" | "INDEX" | "TYPE") && in_pg_temp(reader.rest()) {
+    let gets_parent = reader.rest().iter().any(|token| token.is("inherit"));
+    if matches!(object, "TABLE" | "VIEW" | "SEQUENCE" | "INDEX" | "TYPE") && in_pg_temp(reader.rest()) && !gets_parent {
         draft.kind = Kind::TempDdl;
     }
     Some(draft)
@@ -193,13 +207,23 @@ pub(super) fn drop(reader: &mut Reader<'_, '_>) -> Option<Draft> {
     Some(draft)
 }
 
-/// COMMENT, SECURITY LABEL, REFRESH MATERIALIZED VIEW, IMPORT FOREIGN SCHEMA and REASSIGN OWNED.
+/// COMMENT, SECURITY LABEL, IMPORT FOREIGN SCHEMA and REASSIGN OWNED.
 pub(super) fn other(tag: &str) -> Draft {
-    match tag {
+    let draft = match tag {
         "REASSIGN OWNED" => Draft::new(Kind::Role, Class::Role, tag),
         "IMPORT FOREIGN SCHEMA" => Draft::new(Kind::Ddl, Class::Ddl, tag).with_hazard(Hazard::OtherConnection),
         _ => Draft::new(Kind::Ddl, Class::Ddl, tag),
-    }
+    };
+    Draft { runs: Runs::Later, ..draft }
+}
+
+/// REFRESH, behind its word: it runs the query of the view.
+pub(super) fn refresh(reader: &mut Reader<'_, '_>) -> Draft {
+    let mut draft = other("REFRESH MATERIALIZED VIEW");
+    reader.eat(&["materialized", "view"]);
+    reader.eat(&["concurrently"]);
+    draft.reads.extend(reader.name());
+    draft
 }
 
 /// GRANT and REVOKE, of privileges or of roles.
@@ -207,7 +231,7 @@ pub(super) fn grant(reader: &Reader<'_, '_>, verb: &str) -> Draft {
     let rest = reader.rest();
     let privileges = outside(rest).any(|i| rest[i].is("on"));
     let tag = if privileges { verb.to_owned() } else { format!("{verb} ROLE") };
-    Draft::new(Kind::Role, Class::Role, tag)
+    Draft { runs: Runs::Later, ..Draft::new(Kind::Role, Class::Role, tag) }
 }
 
 /// Whether a language is one that cannot reach the server's files and programs.
@@ -226,6 +250,7 @@ fn draft(verb: &str, object: &str, family: Family, tokens: &[Token<'_>]) -> Draf
         Family::Cluster | Family::ClusterForeign => (Kind::Cluster, Class::Ddl),
     };
     let mut draft = Draft::new(kind, class, format!("{verb} {object}"));
+    draft.runs = made::runs(verb, object, tokens);
     match family {
         Family::Foreign | Family::ClusterForeign => draft.add_hazard(Hazard::OtherConnection),
         Family::ForeignTable => {
@@ -267,11 +292,14 @@ fn table(reader: &mut Reader<'_, '_>, mut draft: Draft, mut temporary: bool) -> 
     temporary |= in_pg_temp(reader.rest());
     if reader.until(&["as"]).is_some() {
         draft.kind = Kind::CreateTableAs;
+        draft.runs = Runs::Now;
         "CREATE TABLE AS".clone_into(&mut draft.tag);
         routine::absorb(&mut draft, statement::read_inner(without_data_clause(reader.rest())), true);
     }
     if temporary {
-        if draft.kind != Kind::UnparsedMaybeWrite {
+        // A child of a permanent table changes that as well, and locks it.
+        let has_parent = outside(reader.rest()).any(|i| reader.rest()[i].is("inherits"));
+        if draft.kind != Kind::UnparsedMaybeWrite && !has_parent {
             draft.kind = Kind::TempDdl;
         }
         draft.effects.push(Effect::TempObject);
@@ -287,6 +315,20 @@ fn without_data_clause<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
         [query @ .., with, _, check, option] if with.is("with") && check.is("check") && option.is("option") => query,
         [query @ .., with, check, option] if with.is("with") && check.is("check") && option.is("option") => query,
         _ => tokens,
+    }
+}
+
+/// The statements that may stand in CREATE SCHEMA: each begins with CREATE or GRANT.
+fn elements(tokens: &[Token<'_>], draft: &mut Draft) {
+    let starts: Vec<usize> = outside(tokens).filter(|&i| tokens[i].is("create") || tokens[i].is("grant")).collect();
+    for (n, &start) in starts.iter().enumerate() {
+        let element = &tokens[start..starts.get(n + 1).copied().unwrap_or(tokens.len())];
+        // A schema in a schema is none of Postgres's grammar, and must not nest without end.
+        if !element.get(1).is_some_and(|token| token.is("schema")) {
+            let inner = statement::read(element);
+            draft.makes.extend(inner.makes.iter().cloned());
+            routine::absorb(draft, inner, false);
+        }
     }
 }
 

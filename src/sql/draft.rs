@@ -1,7 +1,9 @@
 //! Facts under construction.
 
 use super::lexer::{Token, TokenKind};
-use super::{Call, Class, Effect, Hazard, Kind, Lock, Name, SchemaChange, Write, functions, keywords};
+use super::{
+    Call, Class, Effect, Hazard, Kind, Lock, Made, Mention, Name, SchemaChange, Write, functions, keywords, mention,
+};
 
 /// What is known of a statement, without where it stands and how it is spelled.
 #[derive(Debug)]
@@ -16,6 +18,21 @@ pub(super) struct Draft {
     pub(super) locks: Vec<Lock>,
     pub(super) hazards: Vec<Hazard>,
     pub(super) schema_changes: Vec<SchemaChange>,
+    pub(super) makes: Vec<Made>,
+    /// What SQL in its arguments names.
+    pub(super) mentions: Vec<Mention>,
+    pub(super) runs: Runs,
+}
+
+/// When that runs what a statement names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Runs {
+    /// With the statement.
+    Now,
+    /// Only what the planner computes.
+    Planned,
+    /// When what the statement makes is used.
+    Later,
 }
 
 impl Draft {
@@ -31,6 +48,9 @@ impl Draft {
             locks: Vec::new(),
             hazards: Vec::new(),
             schema_changes: Vec::new(),
+            makes: Vec::new(),
+            mentions: Vec::new(),
+            runs: Runs::Now,
         }
     }
 
@@ -68,6 +88,7 @@ impl Draft {
         self.locks.extend(inner.locks);
         self.reads.extend(inner.reads);
         self.schema_changes.extend(inner.schema_changes);
+        self.mentions.extend(inner.mentions);
         for hazard in inner.hazards {
             self.add_hazard(hazard);
         }
@@ -94,7 +115,12 @@ impl Draft {
             let known = |call: &Call| call.name.name == *name && call.name.schema == schema;
             if wanted && !self.functions.iter().take(MOST_COMPARED).any(known) {
                 let (arity, literals) = arguments(&tokens[i + 2..]);
-                self.functions.push(Call { name: Name { schema, name: name.to_string() }, arity, literals });
+                self.functions.push(Call {
+                    name: Name { schema, name: name.to_string() },
+                    arity,
+                    literals,
+                    sql_is_read: false,
+                });
             }
         }
     }
@@ -102,11 +128,11 @@ impl Draft {
 
 impl Draft {
     /// Adds the calls of functions of the table that are written as an attribute: `(x).f` is `f(x)`, whatever the type of `x`
-    /// (Postgres documentation, 8.16.5). Only behind a closing parenthesis or bracket is it certain that no table, schema or
+    /// (Postgres documentation, 8.16.5). Only behind a closing parenthesis, a bracket or a parameter is it certain that no table, schema or
     /// alias stands before the name; `everywhere`, that does not matter.
     pub(super) fn scan_attributes(&mut self, tokens: &[Token<'_>], everywhere: bool) {
         for (i, token) in tokens.iter().enumerate().skip(2) {
-            let behind = matches!(tokens[i - 2].kind, TokenKind::RParen | TokenKind::RBracket);
+            let behind = mention::is_value(&tokens[i - 2]);
             let is_attribute = tokens[i - 1].kind == TokenKind::Dot
                 && (behind || everywhere)
                 && tokens.get(i + 1).is_none_or(|next| next.kind != TokenKind::LParen);
@@ -121,7 +147,7 @@ impl Draft {
         let known = |call: &Call| call.name.name == name && call.name.schema.is_none();
         if functions::category(None, name).is_some() && !self.functions.iter().take(MOST_COMPARED).any(known) {
             let name = Name { schema: None, name: name.to_owned() };
-            self.functions.push(Call { name, arity: 1, literals: vec![None] });
+            self.functions.push(Call { name, arity: 1, literals: vec![None], sql_is_read: false });
         }
     }
 

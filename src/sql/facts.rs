@@ -31,6 +31,13 @@ pub struct Facts {
     pub reads: Vec<Name>,
     /// Functions it calls, in any clause.
     pub functions: Vec<Call>,
+    /// Everything it names, for code that runs without the syntax of a call; sorted. Empty where what it names runs only later,
+    /// as in most DDL.
+    pub mentions: Vec<Mention>,
+    /// EXPLAIN without ANALYZE: what it names is planned, and only what the planner computes runs.
+    pub is_only_planned: bool,
+    /// What it gives code to, or changes the code of.
+    pub makes: Vec<Made>,
     /// What it does to the session, in order.
     pub effects: Vec<Effect>,
     /// Row or table locks it takes beyond those of a read or write: `FOR UPDATE`, `LOCK TABLE`.
@@ -90,7 +97,7 @@ pub enum Kind {
     TempDdl,
     /// VACUUM, ANALYZE, CLUSTER, REINDEX, CHECKPOINT.
     Maintenance,
-    /// DO; CREATE FUNCTION in the temporary schema in a language other than SQL, which is a block with a name.
+    /// DO; CREATE FUNCTION in the temporary schema that does more than read, which is a block with a name.
     Do,
     /// CALL.
     Call,
@@ -236,6 +243,43 @@ pub struct Call {
     pub arity: usize,
     /// The arguments that are string literals, by position; `None` for anything else.
     pub literals: Vec<Option<String>>,
+    /// Whether the function runs SQL that stands in its arguments, and what that does is among the facts.
+    pub sql_is_read: bool,
+}
+
+/// A name or an operator in a statement.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mention {
+    /// Where it stands.
+    pub place: Place,
+    /// The name, as the server resolves it, without its schema; or the operator.
+    pub name: Box<str>,
+}
+
+/// Where a name stands, and so what it can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// Before a parenthesis, and not among the calls: it may be one.
+    Call,
+    /// `name.attribute`: a function of the row, where it has no such column (Postgres documentation, 8.16.5).
+    Attribute,
+    /// `(value).attribute`: a function of any value.
+    Field,
+    /// Anywhere: it may be the type of a cast.
+    Word,
+    /// An operator, written or implied (`IN` is `=`).
+    Operator,
+}
+
+/// What a statement makes or changes that runs code under a name of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Made {
+    /// A function, aggregate, operator, type or view, by its name without the schema.
+    Code(Box<str>),
+    /// A table that got a rule, a trigger or a policy.
+    OnTable(Box<str>),
+    /// Anything that is not Postgres's own: an extension, a schema under another name.
+    Anything,
 }
 
 /// A lock that a statement asks for.

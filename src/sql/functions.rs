@@ -2,6 +2,8 @@
 //!
 //! Everything else about a function (volatility, language, owner) is the server's catalog's to tell.
 
+use super::harmless;
+
 /// What kind of harm a function can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Category {
@@ -27,6 +29,28 @@ pub enum Category {
     Settings,
     /// Waits: pg_sleep.
     Sleep,
+    /// Has the server give the transaction an id, as a write does: txid_current. It changes nothing else.
+    TransactionId,
+}
+
+impl Category {
+    /// A word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Category::ProcessControl => "process control",
+            Category::Files => "files",
+            Category::OtherConnection => "other connection",
+            Category::Replication => "replication",
+            Category::RunsSql => "runs SQL",
+            Category::LargeObject => "large object",
+            Category::AdvisoryLock => "advisory lock",
+            Category::Notification => "notification",
+            Category::Sequence => "sequence",
+            Category::Settings => "settings",
+            Category::Sleep => "sleep",
+            Category::TransactionId => "transaction id",
+        }
+    }
 }
 
 /// What an advisory lock function does (Postgres documentation, 9.28.10).
@@ -56,6 +80,8 @@ const BUILT_IN: &[(Category, &[&str])] = &[
             "pg_clear_attribute_stats",
             "pg_clear_relation_stats",
             "pg_extension_config_dump",
+            // Interrupts another session, which then tells of itself.
+            "pg_get_process_memory_contexts",
             "pg_import_system_collations",
             "pg_log_backend_memory_contexts",
             "pg_nextoid",
@@ -112,6 +138,7 @@ const BUILT_IN: &[(Category, &[&str])] = &[
             "pg_create_physical_replication_slot",
             "pg_create_restore_point",
             "pg_drop_replication_slot",
+            "pg_log_standby_snapshot",
             "pg_logical_emit_message",
             "pg_logical_slot_get_binary_changes",
             "pg_logical_slot_get_changes",
@@ -180,6 +207,7 @@ const BUILT_IN: &[(Category, &[&str])] = &[
     (Category::Sequence, &["nextval", "setval"]),
     (Category::Settings, &["set_config", "setseed"]),
     (Category::Sleep, &["pg_sleep", "pg_sleep_for", "pg_sleep_until"]),
+    (Category::TransactionId, &["pg_current_xact_id", "txid_current"]),
 ];
 
 /// The same of extensions, which may be installed in any schema.
@@ -236,8 +264,8 @@ const EXTENSIONS: &[(Category, &[&str])] = &[
 const FAMILIES: &[(Category, &str)] =
     &[(Category::ProcessControl, "binary_upgrade_"), (Category::OtherConnection, "dblink_")];
 
-/// The category of a function by its name, as the server resolves it (unquoted parts in lower case); `None` for a function that
-/// this table has nothing to say of.
+/// The category of a function by its name, as the server resolves it (unquoted parts in lower case), whatever its arguments;
+/// `None` for a function that this table has nothing to say of.
 pub fn category(schema: Option<&str>, name: &str) -> Option<Category> {
     let built_in = || match schema {
         None | Some("pg_catalog") => find(BUILT_IN, name),
@@ -247,29 +275,24 @@ pub fn category(schema: Option<&str>, name: &str) -> Option<Category> {
     built_in().or_else(|| find(EXTENSIONS, name)).or_else(family)
 }
 
-fn find(table: &[(Category, &[&str])], name: &str) -> Option<Category> {
-    table.iter().find(|(_, names)| names.binary_search(&name).is_ok()).map(|&(category, _)| category)
+/// The category of a call of so many arguments: one overload of a name may be harmless.
+pub fn category_of_call(schema: Option<&str>, name: &str, arity: usize) -> Option<Category> {
+    // ts_rewrite(query, target, substitute) replaces; ts_rewrite(query, text) runs its text.
+    category(schema, name).filter(|_| !(name == "ts_rewrite" && arity == 3))
 }
 
-/// The function behind the number in a FunctionCall message, if it is one of those for large objects: libpq's `lo_*` and JDBC's
-/// LargeObject use no others. The numbers are fixed (Postgres's pg_proc.dat).
-pub fn of_function_call(oid: u32) -> Option<&'static str> {
-    Some(match oid {
-        715 => "lo_create",
-        952 => "lo_open",
-        953 => "lo_close",
-        954 => "loread",
-        955 => "lowrite",
-        956 => "lo_lseek",
-        957 => "lo_creat",
-        958 => "lo_tell",
-        964 => "lo_unlink",
-        1004 => "lo_truncate",
-        3170 => "lo_lseek64",
-        3171 => "lo_tell64",
-        3172 => "lo_truncate64",
-        _ => return None,
-    })
+/// Whether a volatile function of pg_catalog is known: in the table above, or known to do no harm.
+pub fn is_known_volatile(name: &str) -> bool {
+    category(None, name).is_some() || harmless::is_harmless(name)
+}
+
+/// Whether a volatile function that an extension may bring is known to do no harm, though nothing on the server would hold it.
+pub fn is_harmless_extension(name: &str) -> bool {
+    harmless::is_harmless_extension(name)
+}
+
+fn find(table: &[(Category, &[&str])], name: &str) -> Option<Category> {
+    table.iter().find(|(_, names)| names.binary_search(&name).is_ok()).map(|&(category, _)| category)
 }
 
 /// Whether a function of Postgres's own may give another value for each row: it is VOLATILE (Postgres documentation, "Function
@@ -316,7 +339,12 @@ pub fn is_built_in(name: &str) -> bool {
         names.sort_unstable();
         names
     });
-    super::keywords::is_grammar(name) || NAMES.binary_search(&name).is_ok()
+    is_grammar(name) || NAMES.binary_search(&name).is_ok()
+}
+
+/// Whether Postgres's grammar has this name to itself, as COALESCE: no catalog has a function of that name.
+pub fn is_grammar(name: &str) -> bool {
+    super::keywords::is_grammar(name)
 }
 
 #[cfg(test)]
@@ -359,6 +387,7 @@ mod tests {
             (None, "currval", None),
             (None, "set_config", Some(Category::Settings)),
             (None, "pg_sleep_for", Some(Category::Sleep)),
+            (None, "txid_current", Some(Category::TransactionId)),
             (None, "pg_current_xact_id_if_assigned", None),
             (None, "lower", None),
         ] {

@@ -4,6 +4,7 @@
 //! read by its leading words ([`statement`]): utilities and DDL from the tokens, queries and DML ([`query`]) from sqlparser's
 //! tree ([`walk`]), the predicates of writes by [`boundedness`].
 
+mod argument_sql;
 mod boundedness;
 mod bridge;
 mod calls;
@@ -12,10 +13,14 @@ mod ddl;
 mod draft;
 mod facts;
 pub mod functions;
+mod harmless;
 mod keywords;
 mod lexer;
+mod made;
+mod mention;
 mod normalize;
 mod parse;
+mod planned;
 mod query;
 mod reader;
 mod redact;
@@ -30,10 +35,12 @@ mod walk;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use self::draft::Draft;
+use self::draft::{Draft, Runs};
 use self::lexer::{Lexed, Token};
 
 pub use facts::*;
+pub use mention::mentions_of_body;
+pub use planned::*;
 pub use schema_change::{Change, Constraint, NewColumn, SchemaChange};
 
 /// Depth of a tree up to which it is walked on the caller's stack.
@@ -87,6 +94,7 @@ fn read_statements(text: &str, lexed: &Lexed<'_>) -> Script {
         .map(|tokens| {
             let span = span(tokens);
             let mut draft = statement::read(tokens);
+            argument_sql::absorb(&mut draft, tokens);
             if lexed.unicode_identifier && is_unparsed(draft.kind) {
                 draft.add_hazard(Hazard::UnicodeIdentifier);
             }
@@ -126,7 +134,21 @@ fn span(tokens: &[Token<'_>]) -> Range<usize> {
 fn facts(text: &str, span: Range<usize>, tokens: &[Token<'_>], draft: Draft) -> Facts {
     let (normalized, fingerprint) = normalize::normalize(tokens);
     let redacted = redact::redact(text, &span, tokens);
-    let Draft { kind, class, tag, writes, mut reads, functions, effects, locks, hazards, schema_changes } = draft;
+    let Draft {
+        kind,
+        class,
+        tag,
+        writes,
+        mut reads,
+        functions,
+        effects,
+        locks,
+        hazards,
+        schema_changes,
+        makes,
+        mentions,
+        runs,
+    } = draft;
     if reads.len() > 1 {
         let mut seen = HashSet::with_capacity(reads.len());
         reads.retain(|name| seen.insert(name.clone()));
@@ -138,6 +160,12 @@ fn facts(text: &str, span: Range<usize>, tokens: &[Token<'_>], draft: Draft) -> 
         tag: tag.into(),
         writes,
         reads,
+        mentions: match runs {
+            Runs::Now | Runs::Planned => mention::mentions(tokens, &functions).into_iter().chain(mentions).collect(),
+            Runs::Later => Vec::new(),
+        },
+        is_only_planned: runs == Runs::Planned,
+        makes,
         functions,
         effects,
         locks,

@@ -86,7 +86,7 @@ fn source(expr: &Expr, tokens: &[Token<'_>]) -> String {
             };
             balanced(tokens, start, end)
         })
-        .map(super::normalize::spelled)
+        .map(|tokens| bridge::unbridged(&super::normalize::spelled(tokens)))
         .unwrap_or_else(|| expr.to_string());
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -44,9 +44,26 @@ pub(super) fn create(tokens: &[Token<'_>], draft: &mut Draft) {
     }
 }
 
-/// Whether a function has a body in SQL, which cannot put together the text that it runs.
-pub(super) fn is_plain_sql(tokens: &[Token<'_>]) -> bool {
-    language(tokens).is_none_or(|language| language == "sql")
+/// Whether a function has a body in SQL, which cannot put together the text that it runs, and only reads. What it calls is judged
+/// where it is called.
+pub(super) fn only_reads(tokens: &[Token<'_>]) -> bool {
+    if language(tokens).is_some_and(|language| language != "sql") {
+        return false;
+    }
+    let reads = |inner: &[Token<'_>]| {
+        let inner = statement::read_inner(inner);
+        inner.writes.is_empty() && (inner.kind == Kind::Select || is_return(&inner))
+    };
+    if let Some(begin) = tokens.windows(2).position(|pair| pair[0].is("begin") && pair[1].is("atomic")) {
+        let body = tokens[begin + 2..].strip_suffix(&tokens[tokens.len() - 1..]).unwrap_or_default();
+        statements(body).into_iter().all(reads)
+    } else if let Some(body) = option(tokens, "as").and_then(Token::string) {
+        let lexed = lexer::lex(body);
+        lexed.error.is_none() && statements(&lexed.tokens).into_iter().all(reads)
+    } else {
+        // RETURN has an expression, anything else is an error.
+        true
+    }
 }
 
 fn language(tokens: &[Token<'_>]) -> Option<String> {
@@ -183,8 +200,8 @@ const OPTIONS: &[&str] = &[
     "window",
 ];
 
-/// The settings among the options of CREATE FUNCTION (`SET name TO value`), which hold while it runs.
-fn options_set(tokens: &[Token<'_>]) -> Vec<Effect> {
+/// The settings among the options of CREATE and ALTER FUNCTION (`SET name TO value`), which hold while it runs.
+pub(super) fn options_set(tokens: &[Token<'_>]) -> Vec<Effect> {
     let mut effects = Vec::new();
     let mut reader = Reader::new(tokens);
     while reader.until(&["set"]).is_some() {

@@ -3,7 +3,7 @@
 //! In Postgres's grammar the first words decide what a statement is, so that a family can be told even where sqlparser
 //! cannot parse the rest. Queries and DML go to [`query`]; whatever is not known here may be a write.
 
-use super::draft::{Calls, Draft};
+use super::draft::{Calls, Draft, Runs};
 use super::lexer::{Token, TokenKind};
 use super::reader::Reader;
 use super::{Class, Effect, Hazard, Kind, Lock, copy, ddl, query, routine, schema_change, setting, transaction};
@@ -106,7 +106,10 @@ fn known(tokens: &[Token<'_>]) -> Option<Draft> {
         "drop" => ddl::drop(reader)?,
         "comment" => ddl::other("COMMENT"),
         "security" => ddl::other("SECURITY LABEL"),
-        "refresh" => ddl::other("REFRESH MATERIALIZED VIEW").with_changes(schema_change::refresh(reader.clone())),
+        "refresh" => {
+            let changes = schema_change::refresh(reader.clone());
+            ddl::refresh(reader).with_changes(changes)
+        }
         "import" => ddl::other("IMPORT FOREIGN SCHEMA"),
         "reassign" => ddl::other("REASSIGN OWNED"),
         "grant" => ddl::grant(reader, "GRANT"),
@@ -151,6 +154,9 @@ fn explain(reader: &mut Reader<'_, '_>) -> Draft {
             draft.kind = Kind::UnparsedMaybeWrite;
         }
         draft.reads = inner.reads;
+        // Nothing of its runs, but a name that is the proxy's own is told of as any other.
+        draft.effects = inner.effects.into_iter().filter(|effect| matches!(effect, Effect::Execute(_))).collect();
+        draft.runs = Runs::Planned;
         return draft;
     }
     draft.class = inner.class;

@@ -71,7 +71,7 @@ fn kinds_classes_and_tags() {
         ("CREATE PUBLICATION p FOR ALL TABLES", Cluster, D, "CREATE PUBLICATION"),
         ("CREATE EXTENSION hstore", Cluster, D, "CREATE EXTENSION"),
         ("CREATE USER a", Role, O, "CREATE ROLE"),
-        ("ALTER ROLE CURRENT_USER SET statement_timeout = 0", Role, O, "ALTER ROLE"),
+        ("ALTER ROLE CURRENT_USER SET statement_timeout = 0", Cluster, O, "ALTER ROLE"),
         ("GRANT ALL ON t TO public", Role, O, "GRANT"),
         ("GRANT a TO b", Role, O, "GRANT ROLE"),
         ("REVOKE SELECT ON t FROM a", Role, O, "REVOKE"),

@@ -128,7 +128,8 @@ impl Walk<'_> {
         };
         self.targets.push(table);
         let columns = insert.columns.iter().map(|column| name(column).name).collect();
-        self.write(Verb::Insert, table, columns, Boundedness::NotApplicable);
+        let bound = boundedness::of_insert(insert, table, self.ctes, self.source);
+        self.write(Verb::Insert, table, columns, bound);
     }
 
     fn update(&mut self, update: &Update) {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::BytesMut;
 use pgwire::messages::startup::Authentication;
@@ -12,7 +13,7 @@ use super::{Owner, Place, Refused, Startup, told};
 use crate::audit::{Event, Record, SessionContext};
 use crate::config::{LookupError, OnAuditFailure, Tier, User, format_duration};
 use crate::guard::{Judge, LocalAction, Route, denial_report, notice_report};
-use crate::policy::{SessionTables, WouldDeny, sqlstate};
+use crate::policy::{Pending, SessionTables, WouldDeny, sqlstate};
 use crate::server::{Runtime, TargetRuntime};
 use crate::session::Session;
 use crate::upstream::{CheckoutError, Reach, Settings, SettingsError, push_literal, push_setting_name};
@@ -39,13 +40,17 @@ impl Startup {
             return Err(told(sqlstate::INTERNAL, "the database is not at work").into());
         };
         let judge = runtime
-            .judge(user.role, &target)
+            .judge(user.role, &target, SystemTime::now())
             .ok_or_else(|| told(sqlstate::INTERNAL, "the role has no policy on this tier"))?;
         let places = self.take_places(&user, &target, &options)?;
         let mut out = BytesMut::new();
         let (initial, would_deny) = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;
         let reach = if judge.policy.is_read_only() { Reach::Replica } else { Reach::Primary };
         let (initial, told_parameters) = self.greeting(&target, &initial, reach).await?;
+        if judge.policy.is_guarded() {
+            // Rules that rest on the server's catalog cannot be kept without it.
+            target.ensure_catalog(&self.server).await.map_err(|error| Refused::Told(target.unreachable(&error)))?;
+        }
         let context = Arc::new(SessionContext {
             id: self.server.next_session_id(),
             user: user.name.clone(),
@@ -200,7 +205,7 @@ fn initial_settings(
         push_literal(value, &mut sql);
         let judged = judge.judge(&sql, Some("connection"), SessionTables::NONE);
         match &judged.route {
-            Route::Refuse(denial) | Route::Confirm(denial) => {
+            Route::Refuse(denial) | Route::Confirm(Pending { denial, .. }) => {
                 return Err(denial_report(denial).ending_session());
             }
             Route::Whole(_) | Route::Stepwise(_) => {}

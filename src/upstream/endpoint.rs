@@ -31,7 +31,7 @@ pub struct Endpoint {
 }
 
 /// A user that reaches the server as its own role, by the keys it has logged in with at the proxy.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct PassThrough {
     /// The role's name.
     pub user: String,

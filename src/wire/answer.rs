@@ -319,25 +319,32 @@ pub fn error_field(body: &[u8], wanted: u8) -> Option<String> {
 }
 
 /// An ErrorResponse whose position (field `P`, in characters) is moved by `by`: a statement that was sent alone is a part of
-/// a longer text for the client.
-pub fn put_shifted_error(body: &[u8], by: usize, out: &mut BytesMut) {
-    put_changed_error(body, b'P', |value| Some((value.parse::<usize>().ok()? + by).to_string()), out);
+/// a longer text for the client, and one that was sent in an EXPLAIN of a shorter one. A position before its text is left out.
+pub fn put_shifted_error(body: &[u8], by: isize, out: &mut BytesMut) {
+    let shifted = |value: &str| {
+        let position = value.parse::<isize>().ok()?.saturating_add(by);
+        Some(if position < 1 { None } else { Some(position.to_string()) })
+    };
+    put_changed_error(body, b'P', shifted, out);
 }
 
 /// An ErrorResponse whose primary message has another name of something in it.
 pub fn put_renamed_error(body: &[u8], from: &str, to: &str, out: &mut BytesMut) {
-    put_changed_error(body, b'M', |value| Some(value.replace(from, to)), out);
+    put_changed_error(body, b'M', |value| Some(Some(value.replace(from, to))), out);
 }
 
-/// An ErrorResponse with one field changed, where `change` gives it another value.
-fn put_changed_error(body: &[u8], field: u8, change: impl Fn(&str) -> Option<String>, out: &mut BytesMut) {
+/// An ErrorResponse with one field changed, where `change` gives it another value, or left out, where it gives none.
+fn put_changed_error(body: &[u8], field: u8, change: impl Fn(&str) -> Option<Option<String>>, out: &mut BytesMut) {
     let mut changed = BytesMut::with_capacity(body.len() + 8);
     let mut reader = Reader::new(body);
     while let Ok(code) = reader.u8() {
         let Ok(value) = reader.cstr() else { break };
-        changed.put_u8(code);
         let new = if code == field { std::str::from_utf8(value).ok().and_then(&change) } else { None };
-        changed.put_slice(new.as_deref().map_or(value, str::as_bytes));
+        if new == Some(None) {
+            continue;
+        }
+        changed.put_u8(code);
+        changed.put_slice(new.flatten().as_deref().map_or(value, str::as_bytes));
         changed.put_u8(0);
     }
     changed.put_u8(0);
@@ -374,6 +381,17 @@ mod tests {
         Report::error("42501", "x".repeat(1 << 20)).detail("y".repeat(1 << 20)).write(&mut out);
         assert_eq!(out[0], b'E');
         assert!(out.len() < 30_000);
+    }
+
+    #[test]
+    fn a_moved_error_says_the_same_elsewhere() {
+        for (position, moved) in [("7", "12"), ("18446744073709551615", "18446744073709551615"), ("x", "x")] {
+            let body = format!("SERROR\0Mno\0P{position}\0\0");
+            let mut out = BytesMut::new();
+            put_shifted_error(body.as_bytes(), 5, &mut out);
+            assert_eq!(error_field(&out[5..], b'P').as_deref(), Some(moved));
+            assert_eq!(error_field(&out[5..], b'M').as_deref(), Some("no"));
+        }
     }
 
     #[test]

@@ -47,6 +47,20 @@ impl<'a> BindView<'a> {
         Ok(Self { portal, statement, rest: reader.rest() })
     }
 
+    /// The parameters as sent: their formats, then their values; the result formats behind them are left out.
+    pub fn parameters(&self) -> Result<&'a [u8], BodyError> {
+        let mut reader = Reader::new(self.rest);
+        let formats = usize::from(reader.i16()?.cast_unsigned());
+        reader.bytes(formats * 2)?;
+        let count = usize::from(reader.i16()?.cast_unsigned());
+        for _ in 0..count {
+            if let Ok(length) = usize::try_from(reader.i32()?) {
+                reader.bytes(length)?;
+            }
+        }
+        Ok(&self.rest[..self.rest.len() - reader.rest().len()])
+    }
+
     /// The parameters in text form, for the audit trail: `None` for NULL and for values in binary format.
     pub fn text_parameters(&self) -> Result<Vec<Option<String>>, BodyError> {
         let mut reader = Reader::new(self.rest);
@@ -105,20 +119,21 @@ pub fn read_execute(body: &[u8]) -> Result<&str, BodyError> {
     Ok(portal)
 }
 
-/// Reads the number of the function off the body of a FunctionCall message.
+/// Reads the function's OID off the body of a FunctionCall message, and checks that its lengths are true.
 pub fn read_function_call(body: &[u8]) -> Result<u32, BodyError> {
     let mut reader = Reader::new(body);
-    let function = reader.i32()?.cast_unsigned();
-    let formats = usize::try_from(reader.i16()?).map_err(|_| BodyError::Field)?;
+    let oid = reader.i32()?.cast_unsigned();
+    let formats = usize::from(reader.i16()?.cast_unsigned());
     reader.bytes(formats * 2)?;
-    for _ in 0..reader.i16()? {
+    for _ in 0..reader.i16()?.cast_unsigned() {
+        // A negative length is NULL.
         if let Ok(length) = usize::try_from(reader.i32()?) {
             reader.bytes(length)?;
         }
     }
     reader.i16()?;
     reader.finish()?;
-    Ok(function)
+    Ok(oid)
 }
 
 /// Reads the text off the body of a Query message.
@@ -137,6 +152,20 @@ mod tests {
     fn a_statement_hidden_behind_a_nul_is_refused() {
         assert_eq!(read_query(b"SELECT 1\0DELETE FROM t\0"), Err(BodyError::Leftover));
         assert_eq!(ParseView::read(b"s\0SELECT 1\0\0\0x"), Err(BodyError::Leftover));
+    }
+
+    #[test]
+    fn a_function_call_is_read_to_its_end() {
+        // lo_open(42, NULL), both binary.
+        let call = b"\0\0\x03\xb8\0\x01\0\x01\0\x02\0\0\0\x04\0\0\0\x2a\xff\xff\xff\xff\0\x01";
+        assert_eq!(read_function_call(call), Ok(952));
+        for end in 0..call.len() {
+            assert_eq!(read_function_call(&call[..end]), Err(BodyError::Short), "{end}");
+        }
+        assert_eq!(read_function_call(&[call.as_slice(), b"x"].concat()), Err(BodyError::Leftover));
+        let mut lying = *call;
+        lying[10] = 0x7f;
+        assert_eq!(read_function_call(&lying), Err(BodyError::Short));
     }
 
     #[test]
@@ -164,7 +193,8 @@ mod tests {
         let bind = BindView::read(body).unwrap();
         assert_eq!(bind.statement, "s");
         assert_eq!(bind.text_parameters().unwrap(), [Some("x".to_owned()), None, None]);
+        assert_eq!(bind.parameters().unwrap(), &bind.rest[..bind.rest.len() - 2], "all but the result formats");
         let lying = BindView::read(b"\0\0\0\0\xff\xff").unwrap();
-        assert!(lying.text_parameters().is_err());
+        assert!(lying.text_parameters().is_err() && lying.parameters().is_err());
     }
 }

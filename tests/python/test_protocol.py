@@ -385,6 +385,7 @@ def test_begin_and_commit_in_the_extended_protocol(writer):
 
 @pytest.mark.needs_proxy
 def test_function_call_is_refused_and_the_session_goes_on(wire):
+    """Unless it is one of large objects: test_large_objects.py."""
     wire.send(w.function_call())
     answer = wire.until()
     assert w.errors(answer) == ["0A000"]

@@ -2,19 +2,28 @@
 
 use super::context::{Context, Finding, qualified};
 use crate::config::Role;
+use crate::policy::FunctionNature;
 use crate::sql::functions::Category;
-use crate::sql::{Effect, Kind};
+use crate::sql::{Call, Effect, Kind};
 
 /// `dangerous-function`
 pub(super) fn dangerous(cx: &Context<'_>) -> Option<Finding> {
     let action = cx.dangerous();
-    let (call, why) = cx.categories().find_map(|(call, category)| Some((call, danger(category)?)))?;
+    let of_table = cx.categories().find_map(|(call, category)| Some((call, danger(category)?)));
+    let (call, why) = of_table.or_else(|| Some((unjudged(cx)?, UNJUDGED)))?;
     Finding::of(
         action,
         format!("calling {} {}", call.name.name, cx.phrase(action)),
         why,
         cx.hint_or_elsewhere("Ask somebody who administers the server"),
     )
+}
+
+const UNJUDGED: &str = "it is volatile, and pgbelay does not know what it does: this server is newer";
+
+/// The call of a function of Postgres's own that nobody has judged.
+fn unjudged<'a>(cx: &Context<'a>) -> Option<&'a Call> {
+    cx.opaque_calls().find(|call| cx.nature(call) == FunctionNature::Unjudged)
 }
 
 /// Why a function must not be called; `None` for those that other rules and the limits take care of.
@@ -24,13 +33,14 @@ fn danger(category: Category) -> Option<&'static str> {
         Category::Files => Some("it reaches files or programs of the server"),
         Category::OtherConnection => Some("the server would open a connection of its own, which nothing here sees"),
         Category::Replication => Some("it acts on replication, recovery or backup"),
-        Category::RunsSql => Some("it runs SQL that stands in its arguments, which nothing here sees"),
+        Category::RunsSql => Some("it runs SQL that cannot be read off the statement"),
         Category::LargeObject
         | Category::AdvisoryLock
         | Category::Notification
         | Category::Sequence
         | Category::Settings
-        | Category::Sleep => None,
+        | Category::Sleep
+        | Category::TransactionId => None,
     }
 }
 
@@ -48,7 +58,8 @@ pub(super) fn writes(category: Category) -> Option<&'static str> {
         | Category::RunsSql
         | Category::AdvisoryLock
         | Category::Settings
-        | Category::Sleep => None,
+        | Category::Sleep
+        | Category::TransactionId => None,
     }
 }
 
@@ -87,12 +98,22 @@ pub(super) fn opaque(cx: &Context<'_>) -> Option<Finding> {
     if cx.policy.is_read_only() || cx.facts().kind == Kind::UnparsedMaybeRead {
         return None;
     }
-    let call = cx.opaque_calls().next()?;
-    let name = qualified(&call.name);
+    if let Some(call) = cx.opaque_calls().next() {
+        let name = qualified(&call.name);
+        return Finding::of(
+            action,
+            format!("calling {name} {}", cx.phrase(action)),
+            format!("{name} is volatile or not known, so what it changes cannot be read off the statement"),
+            hint,
+        );
+    }
+    let what = cx.hidden_code()?;
     Finding::of(
         action,
-        format!("calling {name} {}", cx.phrase(action)),
-        format!("{name} is volatile or not known, so what it changes cannot be read off the statement"),
+        format!("a statement that runs a function of the database's own {}", cx.phrase(action)),
+        format!(
+            "{what} runs a function that is volatile or not known, so what it changes cannot be read off the statement"
+        ),
         hint,
     )
 }

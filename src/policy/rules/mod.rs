@@ -15,8 +15,10 @@ mod uncountable;
 mod unparsed;
 mod unsafe_ddl;
 
+pub use context::known_or_opaque;
 pub(crate) use context::qualified;
-pub(super) use context::{Context, Finding};
+pub(super) use context::{Context, Finding, Phrase, category};
+pub(super) use reason::is_catalog;
 pub use settings::reads_texts_otherwise;
 
 use super::{RuleId, sqlstate};

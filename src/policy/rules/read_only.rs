@@ -4,9 +4,10 @@
 //! well for a better message, and because READ ONLY stops neither VACUUM, LOCK TABLE and NOTIFY nor a procedure that commits
 //! (Postgres documentation, SET TRANSACTION).
 
-use super::context::{Context, Finding};
+use super::context::{Context, Finding, qualified};
 use super::functions::writes;
 use super::settings::is_true;
+use crate::policy::FunctionNature;
 use crate::policy::family::Family;
 use crate::sql::{AccessMode, Effect, Kind, Lock, SettingValue};
 
@@ -15,7 +16,7 @@ pub(super) fn tier(cx: &Context<'_>) -> Option<Finding> {
     if !cx.policy.is_read_only() {
         return None;
     }
-    let what = changing_statement(cx).or_else(|| changing_function(cx))?;
+    let what = changing_statement(cx).or_else(|| changing_function(cx)).or_else(|| unheld_function(cx))?;
     let hint = match cx.elsewhere() {
         Some(place) => format!("Use a user whose role may write on {}, or do it on {place}.", cx.policy.tier),
         None => format!("Use a user whose role may write on {}.", cx.policy.tier),
@@ -58,6 +59,12 @@ fn changing_statement(cx: &Context<'_>) -> Option<String> {
 
 fn changing_function(cx: &Context<'_>) -> Option<String> {
     cx.categories().find_map(|(call, category)| Some(format!("{} with {}", writes(category)?, call.name.name)))
+}
+
+/// What code in C or an untrusted language does, READ ONLY on the server does not stop.
+fn unheld_function(cx: &Context<'_>) -> Option<String> {
+    let call = cx.opaque_calls().find(|call| cx.nature(call) == FunctionNature::Unheld)?;
+    Some(format!("calling {}, which a READ ONLY transaction does not hold,", qualified(&call.name)))
 }
 
 fn changes_or_blocks(lock: &Lock) -> bool {

@@ -5,7 +5,7 @@ use crate::config::ReasonRule;
 use crate::policy::FunctionNature;
 use crate::policy::family::Family;
 use crate::sql::functions::Category;
-use crate::sql::{Facts, Kind, Name};
+use crate::sql::{Facts, Name};
 
 /// `reason-required`
 pub(super) fn required(cx: &Context<'_>) -> Option<Finding> {
@@ -28,24 +28,50 @@ pub(super) fn required(cx: &Context<'_>) -> Option<Finding> {
 /// before a person has typed anything. They hold no data of the application's.
 fn looks_at_the_catalog_only(cx: &Context<'_>) -> bool {
     let facts = cx.facts();
-    facts.kind == Kind::Select
-        && facts.reads.iter().all(is_catalog)
+    match cx.family() {
+        Family::Query | Family::CopyOut | Family::AroundQuery | Family::Prepare => {}
+        // What it fetches was judged when the cursor was declared.
+        Family::Fetch => return true,
+        Family::Execute
+        | Family::RowWrite
+        | Family::TableFromQuery
+        | Family::Temporary
+        | Family::Change
+        | Family::Code
+        | Family::Lock
+        | Family::Bookkeeping
+        | Family::UnparsedRead
+        | Family::UnparsedWrite => return false,
+    }
+    facts.reads.iter().all(holds_no_data)
         && facts.writes.is_empty()
         && facts.locks.is_empty()
         && facts.hazards.is_empty()
         && cx.categories().all(|(_, category)| category == Category::Settings)
         && calls_built_ins_only(cx, facts)
+        && cx.hidden_code().is_none()
+}
+
+/// A relation of the catalog that holds none of the application's data: large objects and samples of columns are its data.
+fn holds_no_data(name: &Name) -> bool {
+    const DATA: &[&str] =
+        &["pg_largeobject", "pg_statistic", "pg_statistic_ext_data", "pg_stats", "pg_stats_ext", "pg_stats_ext_exprs"];
+    is_catalog(name) && !DATA.contains(&name.name.as_str())
 }
 
 fn calls_built_ins_only(cx: &Context<'_>, facts: &Facts) -> bool {
+    /// Postgres's own functions that read large objects.
+    const READ_DATA: &[&str] = &["lo_get", "loread"];
     facts.functions.iter().all(|call| {
-        cx.view.catalog.function(call.name.schema.as_deref(), &call.name.name) == FunctionNature::BuiltIn
-            || call.name.schema.as_deref() == Some("information_schema")
+        if READ_DATA.contains(&call.name.name.as_str()) {
+            return false;
+        }
+        cx.nature(call) == FunctionNature::BuiltIn || call.name.schema.as_deref() == Some("information_schema")
     })
 }
 
 /// pg_catalog comes before every schema of the search path, so that an unqualified `pg_class` is the catalog's.
-pub(super) fn is_catalog(name: &Name) -> bool {
+pub(in crate::policy) fn is_catalog(name: &Name) -> bool {
     match name.schema.as_deref() {
         Some(schema) => schema == "pg_catalog" || schema == "information_schema",
         None => name.name.starts_with("pg_"),

@@ -22,7 +22,7 @@ pub(super) fn write(cx: &Context<'_>) -> Option<Finding> {
             }
             Boundedness::NotOnTarget(text) => {
                 format!(
-                    "the predicate \"{}\" names no column of {table}, so it does not choose among its rows",
+                    "no column of {table} decides the predicate \"{}\", so it does not choose among its rows",
                     shortened(text)
                 )
             }

@@ -36,6 +36,9 @@ struct Uncounted {
 
 fn uncounted(facts: &Facts) -> Option<Uncounted> {
     // EXPLAIN ANALYZE keeps the kind of some statements that it runs.
+    if facts.is_only_planned {
+        return None;
+    }
     if &*facts.tag == "EXPLAIN" {
         return Some(Uncounted { form: "EXPLAIN ANALYZE", way_out: ", or EXPLAIN without ANALYZE" });
     }

@@ -229,9 +229,9 @@ const NEW_TABLE: &str = "A table that this session has made needs none of that."
 /// Whether a function may give each row another value.
 fn may_be_volatile(cx: &Context<'_>, call: &Call) -> bool {
     let Name { schema, name } = &call.name;
-    match cx.view.catalog.function(schema.as_deref(), name) {
+    match cx.view.catalog.function(schema.as_deref(), name, call.arity) {
         FunctionNature::BuiltIn => is_volatile(name),
         FunctionNature::ReadOnly => false,
-        FunctionNature::Opaque => true,
+        FunctionNature::Opaque | FunctionNature::Unheld | FunctionNature::Unjudged => true,
     }
 }

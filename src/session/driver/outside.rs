@@ -1,10 +1,11 @@
 //! What reaches a session from outside its traffic: orders, deadlines, a new configuration.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::super::control::Order;
 use super::super::limits::{Activity, Due};
+use super::super::made::Behind;
 use super::super::replies::Expect;
 use super::Driver;
 use crate::audit::{Event, Record};
@@ -67,16 +68,14 @@ impl Driver {
         Some("shutdown")
     }
 
-    /// Takes up a new configuration: its policy holds from the next statement on.
+    /// Takes up a new configuration, or the policy of other hours: it holds from the next statement on.
     fn follow_configuration(&mut self) -> Option<&'static str> {
         let runtime = self.server.runtime();
-        if runtime.generation == self.generation {
-            return None;
-        }
-        let found = runtime.resume(&self.user, &self.target);
-        match found {
+        match runtime.resume(&self.user, &self.target, SystemTime::now()) {
+            Some((judge, _)) if runtime.generation == self.generation && self.core.judge.is_made_of(&judge) => None,
             Some((judge, target)) => {
-                let old = std::mem::replace(&mut self.core.judge, judge);
+                let old = Arc::clone(&self.core.judge);
+                self.core.follow(judge);
                 self.core.state.replace_forced(&old.forced, &self.core.judge.forced);
                 self.target = target;
                 self.generation = runtime.generation;
@@ -92,6 +91,29 @@ impl Driver {
                 );
                 Some("configuration")
             }
+        }
+    }
+
+    /// The session has made code: the catalog is loaded before its next statement is judged.
+    pub(super) async fn load_catalog(&mut self) {
+        let ticket = self.target.ask_for_catalog();
+        if self.target.load_catalog(&self.server, ticket).await {
+            self.core.catalog_loaded();
+        } else {
+            // What it has made stays under suspicion until a later attempt has gone well.
+            self.core.catalog_asked(ticket);
+        }
+    }
+
+    /// Has the catalog loaded in the background where nothing waits for it, and notes when it has been.
+    pub(super) fn follow_catalog(&mut self) {
+        match self.core.catalog_behind() {
+            Behind::Changed if !self.core.waits_for_catalog() => {
+                let ticket = self.target.ask_for_catalog();
+                self.core.catalog_asked(ticket);
+            }
+            Behind::Asked(ticket) if self.target.has_catalog(ticket) => self.core.catalog_loaded(),
+            Behind::Nothing | Behind::Changed | Behind::Asked(_) => {}
         }
     }
 

@@ -1,296 +1,236 @@
 //! Subqueries in a predicate: those that let every row of the target through.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::ControlFlow;
+
 use sqlparser::ast::{
-    BinaryOperator, Distinct, Expr, GroupByExpr, JoinOperator, Query, Select, SelectItem, SetExpr, SetOperator,
-    TableFactor, Value,
+    BinaryOperator, Expr, Function, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, SetOperator, Value,
+    visit_expressions,
 };
 
 use super::chain;
-use super::columns::Target;
+use super::functions;
+use super::scope::{Row, Target};
+use super::term::Term;
 use super::truth::Truth;
-use super::value::Constant;
+use super::value::{Constant, Number};
 use crate::sql::walk::name;
 
-/// Deepest chain of queries in FROM that is followed.
-const MAX_DEPTH: usize = 8;
-
 /// Aggregates: without GROUP BY a query of them gives exactly one row.
-const AGGREGATES: &[&str] =
-    &["array_agg", "avg", "bool_and", "bool_or", "count", "every", "max", "min", "string_agg", "sum"];
+const AGGREGATES: &[&str] = &[
+    "array_agg",
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bool_and",
+    "bool_or",
+    "count",
+    "every",
+    "json_agg",
+    "jsonb_agg",
+    "max",
+    "min",
+    "string_agg",
+    "sum",
+];
 
-impl Target<'_> {
+impl<'s> Target<'s> {
     /// `EXISTS (query)`
-    pub(super) fn exists(&self, query: &Query) -> Truth {
-        if is_limited(query) {
+    pub(super) fn exists(&self, query: &'s Query) -> Truth {
+        // Which rows a limit leaves does not matter, as long as it leaves any.
+        if matches!(limit(query), Limit::Unknown) {
             return Truth::Open { target: self.mentioned_in(query) };
         }
-        match query.body.as_ref() {
-            SetExpr::Select(select) => self.select_exists(select),
-            SetExpr::Query(query) => self.exists(query),
-            SetExpr::Values(values) if !values.rows.is_empty() => Truth::True,
-            SetExpr::SetOperation { op: SetOperator::Union, left, right, .. } => {
-                let part = |part: &SetExpr| match part {
-                    SetExpr::Select(select) => self.select_exists(select),
-                    _ => Truth::Open { target: self.mentioned_in(&query_of(part.clone())) },
-                };
-                part(left).or(part(right))
-            }
-            _ => Truth::Open { target: self.mentioned_in(query) },
+        let ctes = query.with.as_ref().map_or(&[][..], |with| &with.cte_tables);
+        let truth = self.with_ctes(ctes, || self.body_exists(query, &query.body));
+        match (truth, self.repeatable(query)) {
+            (open @ Truth::Open { .. }, Some(known)) => self.asked_of(open, Term::apply("exists", vec![known])),
+            (truth, _) => truth,
         }
     }
 
-    fn select_exists(&self, select: &Select) -> Truth {
+    fn body_exists(&self, query: &'s Query, body: &'s SetExpr) -> Truth {
+        match body {
+            SetExpr::Select(select) => self.select_exists(select),
+            SetExpr::Query(inner) => self.exists(inner),
+            SetExpr::Values(values) if !values.rows.is_empty() => Truth::True,
+            SetExpr::SetOperation { op: SetOperator::Union, left, right, .. } => {
+                self.body_exists(query, left).or(self.body_exists(query, right))
+            }
+            _ => {
+                if self.certain_rows(query).iter().any(|row| row.sure) {
+                    return Truth::True;
+                }
+                Truth::Open { target: self.mentioned_in(query) }
+            }
+        }
+    }
+
+    fn select_exists(&self, select: &'s Select) -> Truth {
         if select.having.is_none() && is_plain_aggregate(select) {
             return Truth::True;
         }
-        if select.having.is_some() || is_grouping_sets(&select.group_by) {
-            return Truth::Open { target: self.mentioned_in(&select_of(select.clone())) };
-        }
         let filter = select.selection.as_ref();
+        if select.having.is_some() || is_grouping_sets(&select.group_by) {
+            return Truth::Open { target: self.mentioned_in(select) };
+        }
+        // One row for each, unless a function in the list makes none of it.
+        if select.projection.iter().any(may_multiply) {
+            return Truth::Open { target: self.mentioned_in(select) };
+        }
         if select.from.is_empty() {
-            // One row, unless a function in the list makes none of it.
-            return if select.projection.iter().any(may_multiply) {
-                Truth::Open { target: self.mentioned_in(&select_of(select.clone())) }
-            } else {
-                // No row where the filter is NULL; EXISTS itself never is.
-                match filter.map_or(Truth::True, |filter| self.truth(filter)) {
-                    Truth::Null => Truth::False,
-                    known => known,
-                }
+            // No row where the filter is NULL; EXISTS itself never is.
+            return match filter.map_or(Truth::True, |filter| self.at_rows(Vec::new(), || self.truth(filter))) {
+                Truth::Null => Truth::False,
+                known => known,
             };
         }
-        let mut kept = None;
-        if let Some(filter) = filter {
-            let parts = chain(filter, &BinaryOperator::And);
-            let (all, truth, choosing) = self.inside(&select.from, || {
-                let identity = |part: &Expr| self.is_self_join(part, &select.from);
-                let all = parts.iter().any(|part| identity(part))
-                    && parts.iter().all(|part| identity(part) || self.truth(part) == Truth::True);
-                let choosing: Vec<&Expr> =
-                    parts.iter().copied().filter(|part| self.truth(part) != Truth::True).collect();
-                (all, self.truth(filter), choosing)
-            });
-            if all {
+        let passes = |items: &Vec<(String, Row)>| {
+            self.at_rows(items.clone(), || filter.is_none_or(|filter| self.truth(filter) == Truth::True))
+        };
+        let mut for_all = false;
+        for items in self.items(&select.from).into_iter().filter(passes) {
+            if items.iter().all(|(_, row)| row.sure) {
                 return Truth::True;
             }
-            if matches!(truth, Truth::False | Truth::Null) {
-                return Truth::False;
-            }
-            kept = choosing.into_iter().cloned().reduce(|left, right| Expr::BinaryOp {
-                left: Box::new(left),
-                op: BinaryOperator::And,
-                right: Box::new(right),
-            });
+            for_all = true;
+        }
+        if for_all && filter.is_none_or(|filter| self.inside(&select.from, || self.truth(filter)) == Truth::True) {
+            // For every row of the target, or for none.
+            return Truth::Open { target: false };
+        }
+        let Some(filter) = filter else { return Truth::Open { target: self.mentioned_in(&select.from) } };
+        let (never, kept) = self.inside(&select.from, || {
+            let parts = chain(filter, &BinaryOperator::And).into_iter();
+            (
+                self.is_never_true(filter),
+                parts.filter(|part| self.truth(part) != Truth::True).cloned().collect::<Vec<_>>(),
+            )
+        });
+        if never {
+            return Truth::False;
+        }
+        if for_all {
+            return Truth::Open { target: false };
         }
         // What it lists does not matter, nor what is true anyway.
+        let kept = kept.into_iter().reduce(|left, right| Expr::BinaryOp {
+            left: Box::new(left),
+            op: BinaryOperator::And,
+            right: Box::new(right),
+        });
         let choosing = Select { projection: Vec::new(), selection: kept, ..select.clone() };
-        Truth::Open { target: self.mentioned_in(&select_of(choosing)) }
+        Truth::Open { target: self.mentioned_in(&query_of(SetExpr::Select(Box::new(choosing)))) }
     }
 
-    /// `expr IN (query)`
-    pub(super) fn in_query(&self, expr: &Expr, query: &Query) -> Truth {
-        if let Some(column) = self.column(expr) {
-            if self.covers(query, None, column, MAX_DEPTH) {
-                return Truth::True;
-            }
-            // `id IN (SELECT t.id FROM …)`, the column of the target itself: true for each row for which there is any.
-            if let SetExpr::Select(select) = query.body.as_ref()
-                && let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
-                    select.projection.as_slice()
-                && self.is_target_itself(item, select, column)
-            {
-                return self.exists(query);
-            }
-        }
-        match self.rows(query) {
-            Rows::None => return Truth::False,
-            Rows::One(value) => {
-                if let Some(constant) = self.constant(expr).compare(&BinaryOperator::Eq, &value) {
-                    return Truth::of(&constant);
-                }
-            }
-            Rows::Unknown => {}
-        }
-        Truth::Open { target: self.mentioned_in(expr) || self.mentioned_in(query) }
-    }
-
-    fn is_target_itself(&self, item: &Expr, select: &Select, column: &str) -> bool {
-        let alone =
-            Select { projection: vec![SelectItem::UnnamedExpr(item.clone())], selection: None, ..select.clone() };
-        let is_own = match item {
-            Expr::CompoundIdentifier(_) => self.mentioned_in(&select_of(alone)),
-            _ => select.from.is_empty(),
+    /// `expr op ANY (query)`; `expr IN (query)`.
+    pub(super) fn in_query(&self, expr: &'s Expr, op: &BinaryOperator, query: &'s Query) -> Truth {
+        let left = self.term(expr);
+        let values = match &left {
+            Term::Row(values) => values.as_slice(),
+            one => std::slice::from_ref(one),
         };
-        is_own && self.column(item) == Some(column)
+        if let Some(rows) = self.all_rows(query) {
+            return rows.iter().map(|row| self.has_values(row, op, values)).fold(Truth::False, Truth::or);
+        }
+        let mut for_all = false;
+        for row in self.elements_of(query) {
+            if self.has_values(&row, op, values) == Truth::True {
+                if row.sure {
+                    return Truth::True;
+                }
+                for_all = true;
+            }
+        }
+        let open = Truth::Open { target: !for_all && (left.mentions_target() || self.mentioned_in(query)) };
+        match (self.repeatable(query), &left) {
+            (None, _) | (_, Term::Opaque { .. }) => open,
+            (Some(known), _) => {
+                let op = Term::Apply(format!("literal {op}"), Vec::new());
+                self.asked_of(open, Term::apply("in", vec![op, known, left]))
+            }
+        }
+    }
+
+    /// The rows of a query, or the elements of the array that it makes of them: `= ANY ((SELECT array_agg(id) FROM t))`.
+    fn elements_of(&self, query: &'s Query) -> Vec<Row> {
+        if let SetExpr::Select(select) = query.body.as_ref()
+            && let [SelectItem::UnnamedExpr(Expr::Function(function))] = select.projection.as_slice()
+            && let Some(("array_agg", [argument])) =
+                self.plain_call(function).as_ref().map(|(name, arguments)| (name.as_str(), arguments.as_slice()))
+            && is_plain_aggregate(select)
+            && select.having.is_none()
+        {
+            let filter = select.selection.as_ref();
+            let element = |items: Vec<(String, Row)>| {
+                let sure = items.iter().all(|(_, row)| row.sure);
+                let value = self.at_rows(items, || {
+                    filter.is_none_or(|filter| self.truth(filter) == Truth::True).then(|| self.term(argument))
+                });
+                value.map(|value| Row {
+                    columns: vec![("array_agg".to_owned(), value)],
+                    is_target: false,
+                    open: false,
+                    sure,
+                })
+            };
+            return self.items(&select.from).into_iter().filter_map(element).collect();
+        }
+        self.certain_rows(query)
     }
 
     /// The value of a query that stands for one: `(SELECT true)`; NULL where it has no row.
-    pub(super) fn scalar(&self, query: &Query) -> Constant {
-        match self.rows(query) {
-            Rows::None => Constant::Null,
-            Rows::One(value) => value,
-            Rows::Unknown => Constant::Unknown,
-        }
-    }
-
-    /// The rows of a query without FROM.
-    fn rows(&self, query: &Query) -> Rows {
-        let SetExpr::Select(select) = query.body.as_ref() else { return Rows::Unknown };
-        if select.having.is_some() || is_plain_aggregate(select) || is_grouping_sets(&select.group_by) {
-            return Rows::Unknown;
-        }
-        if !select.from.is_empty() {
-            let none =
-                |filter: &Expr| matches!(self.inside(&select.from, || self.truth(filter)), Truth::False | Truth::Null);
-            return if select.selection.as_ref().is_some_and(none) { Rows::None } else { Rows::Unknown };
-        }
-        if is_limited(query) {
-            return Rows::Unknown;
-        }
-        let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
-            select.projection.as_slice()
-        else {
-            return Rows::Unknown;
-        };
-        match select.selection.as_ref().map_or(Truth::True, |filter| self.truth(filter)) {
-            Truth::True => Rows::One(self.constant(item)),
-            Truth::False | Truth::Null => Rows::None,
-            Truth::Open { .. } => Rows::Unknown,
-        }
-    }
-
-    /// Whether a query gives, in its column `output` (its only one where that is not named), every value that the target's
-    /// `column` has: `SELECT id FROM target`, also through CTEs and queries in FROM.
-    fn covers(&self, query: &Query, output: Option<&str>, column: &str, depth: usize) -> bool {
-        if depth == 0 || is_limited(query) {
-            return false;
-        }
-        match query.body.as_ref() {
-            SetExpr::Select(select) => self.select_covers(query, select, output, column, depth),
-            SetExpr::Query(inner) => self.covers(inner, output, column, depth - 1),
-            SetExpr::SetOperation { op: SetOperator::Union, left, right, .. } => {
-                [left, right].into_iter().any(|part| {
-                    matches!(part.as_ref(), SetExpr::Select(select)
-                    if self.select_covers(query, select, output, column, depth))
-                })
-            }
-            _ => false,
-        }
-    }
-
-    fn select_covers(&self, query: &Query, select: &Select, output: Option<&str>, column: &str, depth: usize) -> bool {
-        // Each row finds at least itself where the query is joined to the target by the same column.
-        let passes = |filter: &Expr| {
-            self.inside(&select.from, || {
-                let part = |part: &Expr| self.is_self_join(part, &select.from) || self.truth(part) == Truth::True;
-                chain(filter, &BinaryOperator::And).into_iter().all(part)
-            })
-        };
-        let filtered = !select.selection.as_ref().is_none_or(passes);
-        let [from] = select.from.as_slice() else { return false };
-        let outer = from.joins.iter().all(|join| {
-            matches!(
-                join.join_operator,
-                JoinOperator::Left(_) | JoinOperator::LeftOuter(_) | JoinOperator::FullOuter(_)
-            )
-        });
-        let plain = !filtered
-            && outer
+    pub(super) fn scalar(&self, expr: &'s Expr, query: &'s Query) -> Term {
+        if let SetExpr::Select(select) = query.body.as_ref()
+            && let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
+                select.projection.as_slice()
             && select.having.is_none()
-            && select.qualify.is_none()
-            && !matches!(select.distinct, Some(Distinct::On(_)))
-            && !is_grouping_sets(&select.group_by)
-            && !is_plain_aggregate(select);
-        if !plain {
-            return false;
+            && is_plain_aggregate(select)
+            && matches!(limit(query), Limit::None | Limit::SomeRow)
+        {
+            let ctes = query.with.as_ref().map_or(&[][..], |with| &with.cte_tables);
+            let unknown = self.repeatable(query).unwrap_or_else(|| self.opaque(expr));
+            return self.with_ctes(ctes, || self.aggregate(select, item, unknown));
         }
-        let (relation, alias) = match &from.relation {
-            TableFactor::Table { name: table, alias, args: None, sample: None, .. } => (Some(name(table)), alias),
-            TableFactor::Derived { alias, sample: None, .. } => (None, alias),
-            _ => return false,
-        };
-        let qualifier = alias.as_ref().map(|a| a.name.value.as_str()).or(relation.as_ref().map(|r| r.name.as_str()));
-        if alias.as_ref().is_some_and(|alias| !alias.columns.is_empty()) {
-            return false;
+        if self.all_rows(query).is_some_and(|rows| rows.is_empty()) {
+            return Term::NULL;
         }
-        let Some(source) = self.output_source(select, output, qualifier) else { return false };
-        match (&from.relation, relation) {
-            (TableFactor::Derived { subquery, .. }, _) => self.covers(subquery, Some(source), column, depth - 1),
-            (_, Some(table)) => {
-                let with = query.with.as_ref().map_or(&[][..], |with| &with.cte_tables);
-                let cte = with.iter().chain(self.ctes).find(|cte| {
-                    table.schema.is_none() && cte.alias.name.value == table.name && cte.alias.columns.is_empty()
-                });
-                match cte {
-                    Some(cte) => self.covers(&cte.query, Some(source), column, depth - 1),
-                    None => self.is_same_table(&table) && source == column,
-                }
-            }
-            (_, None) => false,
+        // If there are others, it is an error.
+        match self.certain_rows(query).as_slice() {
+            [row] if row.sure && !row.open && !row.is_target && row.columns.len() == 1 => row.columns[0].1.clone(),
+            _ => self.repeatable(query).unwrap_or_else(|| self.opaque(expr)),
         }
     }
 
-    /// Whether a table or query in FROM has, in its column of that name, every value that the target's column has.
-    pub(super) fn gives_all(&self, factor: &TableFactor, column: &str) -> bool {
-        match factor {
-            TableFactor::Table { name: table, alias, args: None, sample: None, .. } => {
-                let table = name(table);
-                let cte = self.ctes.iter().find(|cte| table.schema.is_none() && cte.alias.name.value == table.name);
-                alias.as_ref().is_none_or(|alias| alias.columns.is_empty())
-                    && match cte {
-                        Some(cte) => {
-                            cte.alias.columns.is_empty() && self.covers(&cte.query, Some(column), column, MAX_DEPTH)
-                        }
-                        None => self.is_same_table(&table),
-                    }
-            }
-            TableFactor::Derived { subquery, alias, sample: None, .. } => {
-                alias.as_ref().is_none_or(|alias| alias.columns.is_empty())
-                    && self.covers(subquery, Some(column), column, MAX_DEPTH)
-            }
-            _ => false,
+    /// A question that is asked whole, where its parts do not tell.
+    fn asked_of(&self, open: Truth, question: Term) -> Truth {
+        match self.leaf(question) {
+            Truth::Open { .. } => open,
+            known => known,
         }
     }
 
-    /// The column of the FROM's table that a query's `output` is.
-    fn output_source<'q>(
-        &self,
-        select: &'q Select,
-        output: Option<&'q str>,
-        qualifier: Option<&str>,
-    ) -> Option<&'q str> {
-        let plain = |expr: &'q Expr| match expr {
-            Expr::Identifier(column) => Some(column.value.as_str()),
-            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [.., table, column] if Some(table.value.as_str()) == qualifier => Some(column.value.as_str()),
-                _ => None,
-            },
-            _ => None,
-        };
-        let only = select.projection.len() == 1;
-        select.projection.iter().find_map(|item| match item {
-            SelectItem::UnnamedExpr(expr) => {
-                let source = plain(expr)?;
-                (output == Some(source) || (output.is_none() && only)).then_some(source)
-            }
-            SelectItem::ExprWithAlias { expr, alias } => {
-                let source = plain(expr)?;
-                (output == Some(alias.value.as_str()) || (output.is_none() && only)).then_some(source)
-            }
-            SelectItem::Wildcard(_) => output,
-            SelectItem::QualifiedWildcard(..) | SelectItem::ExprWithAliases { .. } => None,
-        })
+    /// The value of a query that gives the same each time within a statement: two of the same text are equal. `None` for others,
+    /// and where a query stands around it.
+    fn repeatable(&self, query: &'s Query) -> Option<Term> {
+        let plain = self.names_around().is_empty()
+            && matches!(limit(query), Limit::None)
+            && visit_expressions(query, |expr| match expr {
+                Expr::Function(function) if !is_known(function) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            })
+            .is_continue();
+        let text = plain.then(|| query.to_string()).filter(|text| !text.contains("TABLESAMPLE"))?;
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Some(Term::Opaque { place: hasher.finish(), target: self.mentioned_in(query) })
     }
 }
 
-enum Rows {
-    None,
-    One(Constant),
-    Unknown,
-}
-
-fn select_of(select: Select) -> Query {
-    query_of(SetExpr::Select(Box::new(select)))
+fn is_known(function: &Function) -> bool {
+    let called = name(&function.name);
+    called.schema.as_deref().is_none_or(|schema| schema == "pg_catalog")
+        && (functions::nulls(&called.name).is_some() || AGGREGATES.contains(&called.name.as_str()))
 }
 
 fn query_of(body: SetExpr) -> Query {
@@ -308,23 +248,51 @@ fn query_of(body: SetExpr) -> Query {
     }
 }
 
-/// LIMIT, OFFSET, FETCH: fewer rows than there are. `LIMIT ALL` and `LIMIT NULL` are none.
-fn is_limited(query: &Query) -> bool {
-    use sqlparser::ast::LimitClause;
-    let limit = match &query.limit_clause {
-        None => false,
-        Some(LimitClause::LimitOffset { limit, offset, .. }) => {
-            let null = |expr: &Expr| matches!(expr, Expr::Value(value) if value.value == Value::Null);
-            let skips = |offset: &Expr| !matches!(offset, Expr::Value(v) if v.value.to_string() == "0" || v.value == Value::Null);
-            offset.as_ref().is_some_and(|offset| skips(&offset.value))
-                || limit.as_ref().is_some_and(|limit| !null(limit))
-        }
-        Some(LimitClause::OffsetCommaLimit { .. }) => true,
-    };
-    limit || query.fetch.is_some()
+/// What LIMIT, OFFSET and FETCH leave of a query's rows.
+pub(super) enum Limit {
+    /// All of them: `LIMIT ALL`, `LIMIT NULL`, `OFFSET 0`.
+    None,
+    /// One at least, where there are any.
+    SomeRow,
+    Unknown,
 }
 
-fn is_grouping_sets(group_by: &GroupByExpr) -> bool {
+pub(super) fn limit(query: &Query) -> Limit {
+    let value = |expr: &Expr| match expr {
+        Expr::Value(value) => Constant::of(&value.value),
+        _ => Constant::Unknown,
+    };
+    let leaves = |quantity: Option<&Expr>| match quantity.map(value) {
+        None => Limit::None,
+        Some(Constant::Null) => Limit::None,
+        Some(Constant::Number(number)) if number != Number::ZERO && !number.is_negative() => Limit::SomeRow,
+        Some(_) => Limit::Unknown,
+    };
+    let limited = match &query.limit_clause {
+        None => Limit::None,
+        Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+            let skips = offset.as_ref().is_some_and(|offset| {
+                !matches!(value(&offset.value), Constant::Null | Constant::Number(Number::ZERO))
+                    && !matches!(&offset.value, Expr::Value(v) if v.value == Value::Null)
+            });
+            if skips { Limit::Unknown } else { leaves(limit.as_ref()) }
+        }
+        Some(LimitClause::OffsetCommaLimit { .. }) => Limit::Unknown,
+    };
+    match (&query.fetch, limited) {
+        (None, limited) => limited,
+        (Some(fetch), Limit::None | Limit::SomeRow) if !fetch.percent => match &fetch.quantity {
+            None => Limit::SomeRow,
+            quantity => match leaves(quantity.as_ref()) {
+                Limit::None | Limit::SomeRow => Limit::SomeRow,
+                Limit::Unknown => Limit::Unknown,
+            },
+        },
+        (Some(_), _) => Limit::Unknown,
+    }
+}
+
+pub(super) fn is_grouping_sets(group_by: &GroupByExpr) -> bool {
     match group_by {
         GroupByExpr::All(_) => true,
         GroupByExpr::Expressions(expressions, modifiers) => {
@@ -335,32 +303,51 @@ fn is_grouping_sets(group_by: &GroupByExpr) -> bool {
 }
 
 /// `SELECT count(*) FROM …` without GROUP BY.
-fn is_plain_aggregate(select: &Select) -> bool {
+pub(super) fn is_plain_aggregate(select: &Select) -> bool {
     let grouped = match &select.group_by {
         GroupByExpr::All(_) => true,
         GroupByExpr::Expressions(expressions, modifiers) => !expressions.is_empty() || !modifiers.is_empty(),
     };
     !grouped
         && select.projection.iter().any(|item| match item {
-            SelectItem::UnnamedExpr(Expr::Function(function))
-            | SelectItem::ExprWithAlias { expr: Expr::Function(function), .. } => {
-                function.over.is_none() && AGGREGATES.binary_search(&name(&function.name).name.as_str()).is_ok()
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                visit_expressions(expr, |expr| match expr {
+                    Expr::Function(function)
+                        if function.over.is_none() && AGGREGATES.contains(&name(&function.name).name.as_str()) =>
+                    {
+                        ControlFlow::Break(())
+                    }
+                    // An aggregate in a subquery is that one's.
+                    _ => ControlFlow::Continue(()),
+                })
+                .is_break()
+                    && !has_query(expr)
             }
             _ => false,
         })
 }
 
+fn has_query(expr: &Expr) -> bool {
+    visit_expressions(expr, |expr| match expr {
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })
+    .is_break()
+}
+
 /// Whether an item of a SELECT's list may give other than one row: it calls a function that could return a set.
-fn may_multiply(item: &SelectItem) -> bool {
+pub(super) fn may_multiply(item: &SelectItem) -> bool {
     match item {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            !matches!(expr, Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_))
-                && sqlparser::ast::visit_expressions(expr, |expr| match expr {
-                    Expr::Function(_) => std::ops::ControlFlow::Break(()),
-                    _ => std::ops::ControlFlow::Continue(()),
-                })
-                .is_break()
+            visit_expressions(expr, |expr| match expr {
+                Expr::Function(function) if !is_known(function) && name(&function.name).name != "row" => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            })
+            .is_break()
         }
-        SelectItem::ExprWithAliases { .. } | SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_) => true,
+        SelectItem::ExprWithAliases { .. } => true,
+        SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_) => false,
     }
 }

@@ -1,12 +1,14 @@
 //! What a predicate comes to, in Postgres's three-valued logic.
 
-use sqlparser::ast::{
-    Array, BinaryOperator, CaseWhen, DataType, Expr, Function, FunctionArguments, UnaryOperator, Value,
-};
+use sqlparser::ast::{BinaryOperator, CaseWhen, DataType, Expr, Function, UnaryOperator};
 
 use super::chain;
-use super::columns::{Target, bare, is_comparison, operator};
-use super::value::{Constant, like};
+use super::compare::bare;
+use super::functions::{as_operator, operator, operator_name};
+use super::quantified::any_of;
+use super::scope::Target;
+use super::term::Term;
+use super::value::Constant;
 
 /// What is known of a predicate's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,9 +21,6 @@ pub(super) enum Truth {
         target: bool,
     },
 }
-
-/// Longest OR whose parts are compared with each other.
-const MAX_COMPLEMENTS: usize = 24;
 
 impl Truth {
     pub(super) fn and(self, other: Truth) -> Truth {
@@ -46,7 +45,7 @@ impl Truth {
     }
 
     /// NOT; only a predicate that has no parts may be open here.
-    fn not(self) -> Truth {
+    pub(super) fn not(self) -> Truth {
         match self {
             Truth::True => Truth::False,
             Truth::False => Truth::True,
@@ -73,33 +72,104 @@ impl Truth {
         }
     }
 
-    fn when(value: bool) -> Truth {
+    pub(super) fn when(value: bool) -> Truth {
         if value { Truth::True } else { Truth::False }
     }
 }
 
-impl Target<'_> {
-    /// What a predicate comes to.
-    pub(super) fn truth(&self, expr: &Expr) -> Truth {
-        self.eval(expr, false)
+impl<'s> Target<'s> {
+    /// What a predicate comes to, with each case looked at where one look does not tell.
+    pub(super) fn truth(&self, expr: &'s Expr) -> Truth {
+        self.decide(expr, false)
     }
 
     /// What its negation comes to.
-    pub(super) fn negated(&self, expr: &Expr) -> Truth {
-        self.eval(expr, true)
+    pub(super) fn negated(&self, expr: &'s Expr) -> Truth {
+        self.decide(expr, true)
     }
 
-    pub(super) fn eval(&self, expr: &Expr, negate: bool) -> Truth {
+    fn decide(&self, expr: &'s Expr, negate: bool) -> Truth {
+        let first = self.eval(expr, negate);
+        if !matches!(first, Truth::Open { .. }) {
+            return first;
+        }
+        if self.is_true_in_all_cases(expr, negate) { Truth::True } else { first }
+    }
+
+    /// Whether it lets no row through, in any case.
+    pub(super) fn is_never_true(&self, expr: &'s Expr) -> bool {
+        let is_not_true = |truth| matches!(truth, Truth::False | Truth::Null);
+        is_not_true(self.eval(expr, false)) || self.in_all_cases(&|| self.eval(expr, false), is_not_true)
+    }
+
+    fn is_true_in_all_cases(&self, expr: &'s Expr, negate: bool) -> bool {
+        let always = |parts: &[&'s Expr]| {
+            let look = || parts.iter().map(|part| self.eval(part, negate)).fold(Truth::False, Truth::or);
+            self.in_all_cases(&look, |truth| truth == Truth::True)
+        };
+        let (op, inner, negate_inner) = match bare(expr) {
+            Expr::BinaryOp { op, .. } => (op.clone(), bare(expr), negate),
+            _ => return self.in_all_cases(&|| self.eval(expr, negate), |truth| truth == Truth::True),
+        };
+        let disjunction = match op {
+            BinaryOperator::Or => !negate_inner,
+            BinaryOperator::And => negate_inner,
+            _ => return always(&[inner]),
+        };
+        let parts = chain(inner, &op);
+        if disjunction {
+            // Parts that speak of different things do not help each other.
+            self.related(&parts, negate).iter().any(|group| always(group))
+        } else {
+            parts.into_iter().all(|part| self.decide(part, negate) == Truth::True)
+        }
+    }
+
+    /// The parts of an OR in groups that ask about the same columns.
+    fn related(&self, parts: &[&'s Expr], negate: bool) -> Vec<Vec<&'s Expr>> {
+        let mut groups: Vec<(Vec<Term>, Vec<&'s Expr>)> = Vec::new();
+        for &part in parts {
+            let pending = self.pending.take();
+            self.eval(part, negate);
+            let mut about = Vec::new();
+            for atom in self.pending.replace(pending) {
+                atom.left.columns(&mut about);
+                atom.right.columns(&mut about);
+            }
+            let (touched, rest): (Vec<_>, Vec<_>) =
+                groups.into_iter().partition(|(columns, _)| columns.iter().any(|column| about.contains(column)));
+            let mut group = (about, Vec::new());
+            for (columns, parts) in touched {
+                group.0.extend(columns);
+                group.1.extend(parts);
+            }
+            group.1.push(part);
+            groups = rest;
+            groups.push(group);
+        }
+        groups.into_iter().map(|(_, parts)| parts).collect()
+    }
+
+    pub(super) fn eval(&self, expr: &'s Expr, negate: bool) -> Truth {
         if !self.step() {
             return Truth::Open { target: false };
         }
         let flip = |truth: Truth| if negate { truth.not() } else { truth };
         match expr {
-            Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => self.eval(inner, negate),
+            Expr::Nested(inner) => self.eval(inner, negate),
             Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } => self.eval(inner, !negate),
-            Expr::BinaryOp { op: BinaryOperator::And, .. } => self.all(expr, &BinaryOperator::And, negate),
-            Expr::BinaryOp { op: BinaryOperator::Or, .. } => self.all(expr, &BinaryOperator::Or, negate),
-            Expr::BinaryOp { left, op, right } => flip(self.binary(expr, left, op, right)),
+            Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } => {
+                let values = chain(expr, op).into_iter().map(|part| self.eval(part, negate));
+                // Negated by De Morgan's laws.
+                match (*op == BinaryOperator::And) != negate {
+                    true => values.fold(Truth::True, Truth::and),
+                    false => values.fold(Truth::False, Truth::or),
+                }
+            }
+            Expr::BinaryOp { left, op, right } => match self.symmetric(left, op, right) {
+                Some(truth) => flip(truth),
+                None => flip(self.binary(expr, left, &operator(op), right)),
+            },
             Expr::Between { expr: inner, negated, low, high } => {
                 let low = self.compare(inner, &BinaryOperator::GtEq, low);
                 let high = self.compare(inner, &BinaryOperator::LtEq, high);
@@ -110,57 +180,60 @@ impl Target<'_> {
             }
             Expr::InList { expr: inner, list, negated } => {
                 let parts = list.iter().map(|item| self.compare(inner, &BinaryOperator::Eq, item));
-                self.any_of(expr, parts, negate != *negated)
+                any_of(parts, negate != *negated)
             }
             Expr::InSubquery { expr: inner, subquery, negated } => {
-                let truth = self.in_query(inner, subquery);
+                let truth = self.in_query(inner, &BinaryOperator::Eq, subquery);
                 if negate != *negated { truth.not() } else { truth }
             }
             Expr::Exists { subquery, negated } => {
                 let truth = self.exists(subquery);
                 if negate != *negated { truth.not() } else { truth }
             }
-            Expr::AnyOp { left, compare_op, right, .. } => flip(self.any(expr, left, compare_op, right)),
-            Expr::AllOp { left, compare_op, right } => flip(self.every(expr, left, compare_op, right)),
-            Expr::Like { negated, any: false, expr: text, pattern, escape_char: None } => {
-                let truth = self.like(expr, text, pattern, false);
+            Expr::AnyOp { left, compare_op, right, .. } => self.any(expr, left, &operator(compare_op), right, negate),
+            Expr::AllOp { left, compare_op, right } => self.every(expr, left, &operator(compare_op), right, negate),
+            Expr::Like { negated, any: false, expr: text, pattern, escape_char } => {
+                let truth = self.like(text, pattern, escape_char.as_deref(), false);
                 if negate != *negated { truth.not() } else { truth }
             }
-            Expr::ILike { negated, any: false, expr: text, pattern, escape_char: None } => {
-                let truth = self.like(expr, text, pattern, true);
+            Expr::ILike { negated, any: false, expr: text, pattern, escape_char } => {
+                let truth = self.like(text, pattern, escape_char.as_deref(), true);
                 if negate != *negated { truth.not() } else { truth }
             }
-            Expr::SimilarTo { negated: false, expr: text, pattern, escape_char: None } => {
-                flip(self.similar(expr, text, pattern))
+            Expr::Like { negated: false, any: true, expr: text, pattern, escape_char: None } => {
+                self.any(expr, text, &BinaryOperator::PGLikeMatch, pattern, negate)
+            }
+            Expr::ILike { negated: false, any: true, expr: text, pattern, escape_char: None } => {
+                self.any(expr, text, &BinaryOperator::PGILikeMatch, pattern, negate)
+            }
+            Expr::SimilarTo { negated, expr: text, pattern, escape_char: None } => {
+                let truth = self.similar(text, pattern);
+                if negate != *negated { truth.not() } else { truth }
             }
             Expr::IsNull(inner) => flip(self.is_null(inner)),
-            Expr::IsNotNull(inner) => flip(self.is_null(inner).not()),
+            Expr::IsNotNull(inner) => flip(self.is_not_null(inner)),
             Expr::IsTrue(inner) => self.is_true(inner, false, negate),
             Expr::IsNotTrue(inner) => self.is_true(inner, false, !negate),
             Expr::IsFalse(inner) => self.is_true(inner, true, negate),
             Expr::IsNotFalse(inner) => self.is_true(inner, true, !negate),
-            Expr::IsUnknown(inner) => flip(is_unknown(self.eval(inner, false))),
-            Expr::IsNotUnknown(inner) => flip(is_unknown(self.eval(inner, false)).not()),
+            Expr::IsUnknown(inner) => flip(self.is_null(inner)),
+            Expr::IsNotUnknown(inner) => flip(self.is_null(inner).not()),
             Expr::IsDistinctFrom(left, right) => flip(self.distinct(left, right)),
             Expr::IsNotDistinctFrom(left, right) => flip(self.distinct(left, right).not()),
             Expr::Case { operand, conditions, else_result, .. } => {
                 self.case(operand.as_deref(), conditions, else_result.as_deref(), negate)
             }
-            Expr::Cast { expr: inner, data_type: DataType::Bool | DataType::Boolean, .. } => {
-                match self.constant(expr) {
-                    Constant::Unknown => self.eval(inner, negate),
-                    known => flip(Truth::of(&known)),
-                }
-            }
-            _ => match self.constant(expr) {
-                Constant::Unknown => Truth::Open { target: self.mentioned_in(expr) },
-                known => flip(Truth::of(&known)),
+            Expr::Cast { expr: inner, data_type: DataType::Bool | DataType::Boolean, .. } => match self.term(expr) {
+                Term::Known(known) => flip(Truth::of(&known)),
+                _ => self.eval(inner, negate),
             },
+            Expr::Function(function) => self.called(expr, function, negate),
+            _ => flip(self.leaf(self.term(expr))),
         }
     }
 
     /// `inner IS TRUE`, or with `of_negation` `inner IS FALSE`; neither is ever NULL.
-    fn is_true(&self, inner: &Expr, of_negation: bool, negate: bool) -> Truth {
+    fn is_true(&self, inner: &'s Expr, of_negation: bool, negate: bool) -> Truth {
         match self.eval(inner, of_negation) {
             Truth::True => Truth::when(!negate),
             Truth::False | Truth::Null => Truth::when(negate),
@@ -173,264 +246,122 @@ impl Target<'_> {
         }
     }
 
-    /// A chain of ANDs or ORs; negated by De Morgan's laws.
-    fn all(&self, expr: &Expr, op: &BinaryOperator, negate: bool) -> Truth {
-        let parts = chain(expr, op);
-        let conjunction = (*op == BinaryOperator::And) != negate;
-        if !conjunction && parts.len() <= MAX_COMPLEMENTS {
-            let pairs = parts.iter().enumerate().flat_map(|(i, a)| parts[i + 1..].iter().map(move |b| (*a, *b)));
-            if pairs.into_iter().any(|(a, b)| self.is_complement(a, b)) {
-                return Truth::True;
-            }
-        }
-        let values = parts.into_iter().map(|part| self.eval(part, negate));
-        if conjunction { values.fold(Truth::True, Truth::and) } else { values.fold(Truth::False, Truth::or) }
+    /// `x BETWEEN SYMMETRIC a AND b`, as it is made readable: see `sql::bridge`.
+    fn symmetric(&self, left: &'s Expr, op: &BinaryOperator, high: &'s Expr) -> Option<Truth> {
+        let is = |op: &BinaryOperator, mark: &str| matches!(op, BinaryOperator::Custom(name) if name == mark);
+        let Expr::BinaryOp { left: inner, op: first, right: low } = left else { return None };
+        let negated = is(first, crate::sql::bridge::NOT_SYMMETRIC);
+        let symmetric = is(op, crate::sql::bridge::SYMMETRIC_AND)
+            && (negated || is(first, crate::sql::bridge::SYMMETRIC))
+            // Marks of another precedence than BETWEEN has: only what cannot be torn apart is sure to be whole.
+            && [inner.as_ref(), low, high].into_iter().all(is_primary);
+        symmetric.then(|| {
+            let between = |low: &'s Expr, high: &'s Expr| {
+                let low = self.compare(inner, &BinaryOperator::GtEq, low);
+                low.and(self.compare(inner, &BinaryOperator::LtEq, high))
+            };
+            let truth = between(low, high).or(between(high, low));
+            if negated { truth.not() } else { truth }
+        })
     }
 
-    /// Whether one of two predicates holds for every row: `x IS NULL` and `x IS NOT NULL`, `x < 1` and `x >= 1` (of an x that is
-    /// not NULL), `p` and `NOT p`.
-    fn is_complement(&self, a: &Expr, b: &Expr) -> bool {
-        match (a, b) {
-            (Expr::Nested(a), b) | (b, Expr::Nested(a)) => self.is_complement(a, b),
-            (Expr::IsNull(a), Expr::IsNotNull(b))
-            | (Expr::IsNotNull(a), Expr::IsNull(b))
-            | (Expr::IsTrue(a), Expr::IsNotTrue(b))
-            | (Expr::IsNotTrue(a), Expr::IsTrue(b))
-            | (Expr::IsFalse(a), Expr::IsNotFalse(b))
-            | (Expr::IsNotFalse(a), Expr::IsFalse(b))
-            | (Expr::IsUnknown(a), Expr::IsNotUnknown(b))
-            | (Expr::IsNotUnknown(a), Expr::IsUnknown(b)) => self.is_same(a, b),
-            (Expr::UnaryOp { op: UnaryOperator::Not, expr: a }, b)
-            | (b, Expr::UnaryOp { op: UnaryOperator::Not, expr: a }) => {
-                self.is_same(a, b) && self.constant(a) == Constant::Unknown
-            }
-            (
-                Expr::BinaryOp { left: left_a, op: op_a, right: right_a },
-                Expr::BinaryOp { left: left_b, op: op_b, right: right_b },
-            ) => {
-                let sides = opposite(op_a).as_ref() == Some(op_b)
-                    && self.is_same(left_a, left_b)
-                    && self.is_same(right_a, right_b);
-                // `x > 1` and `1 >= x`.
-                let turned = opposite(op_a).and_then(|op| mirrored(&op)).as_ref() == Some(op_b)
-                    && self.is_same(left_a, right_b)
-                    && self.is_same(right_a, left_b);
-                (sides || turned) && self.constant(left_a) != Constant::Null && self.constant(right_a) != Constant::Null
-            }
-            _ => false,
-        }
-    }
-
-    fn binary(&self, expr: &Expr, left: &Expr, op: &BinaryOperator, right: &Expr) -> Truth {
-        let op = &operator(op);
+    fn binary(&self, expr: &'s Expr, left: &'s Expr, op: &BinaryOperator, right: &'s Expr) -> Truth {
         if is_comparison(op) {
             return self.compare(left, op, right);
         }
         match op {
-            BinaryOperator::PGLikeMatch => self.like(expr, left, right, false),
-            BinaryOperator::PGILikeMatch => self.like(expr, left, right, true),
-            BinaryOperator::PGNotLikeMatch => self.like(expr, left, right, false).not(),
-            BinaryOperator::PGNotILikeMatch => self.like(expr, left, right, true).not(),
-            // As with LIKE '%', NULL is left aside.
-            BinaryOperator::PGRegexMatch | BinaryOperator::PGRegexIMatch
-                if self.is_any_pattern(right) && self.mentioned_in(left) =>
-            {
-                Truth::True
-            }
-            _ => match self.constant(expr) {
-                Constant::Unknown => Truth::Open { target: self.mentioned_in(expr) },
-                known => Truth::of(&known),
+            BinaryOperator::PGLikeMatch => self.like(left, right, None, false),
+            BinaryOperator::PGILikeMatch => self.like(left, right, None, true),
+            BinaryOperator::PGNotLikeMatch => self.like(left, right, None, false).not(),
+            BinaryOperator::PGNotILikeMatch => self.like(left, right, None, true).not(),
+            BinaryOperator::PGRegexMatch => self.matches(left, right, "~"),
+            BinaryOperator::PGRegexIMatch => self.matches(left, right, "~*"),
+            BinaryOperator::PGRegexNotMatch => self.matches(left, right, "~").not(),
+            BinaryOperator::PGRegexNotIMatch => self.matches(left, right, "~*").not(),
+            op => match (operator_name(op), op) {
+                (Some(name), BinaryOperator::PGStartsWith | BinaryOperator::AtArrow | BinaryOperator::ArrowAt) => {
+                    let (left, right) = (self.term(left), self.term(right));
+                    self.contains(op, &left, &right).unwrap_or_else(|| self.leaf(Term::apply(name, vec![left, right])))
+                }
+                (Some(name), BinaryOperator::PGOverlap) => {
+                    let (left, right) = (self.term(left), self.term(right));
+                    match (&left, &right) {
+                        (Term::Apply(a, some), Term::Apply(b, others))
+                            if a == "array" && b == "array" && some.iter().any(|one| self.is_among(one, others)) =>
+                        {
+                            Truth::True
+                        }
+                        _ => self.leaf(Term::apply(name, vec![left, right])),
+                    }
+                }
+                _ => self.leaf(self.term(expr)),
             },
         }
     }
 
-    /// `left op right`
-    pub(super) fn compare(&self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Truth {
-        if let (Expr::Tuple(left), Expr::Tuple(right)) = (bare(left), bare(right))
-            && left.len() == right.len()
-            && *op == BinaryOperator::Eq
-        {
-            return left.iter().zip(right).fold(Truth::True, |all, (l, r)| all.and(self.compare(l, op, r)));
-        }
-        let (a, b) = (self.constant(left), self.constant(right));
-        if let Some(constant) = a.compare(op, &b) {
-            return Truth::of(&constant);
-        }
-        if self.is_same(left, right) {
-            return Truth::when(matches!(op, BinaryOperator::Eq | BinaryOperator::LtEq | BinaryOperator::GtEq));
-        }
-        if *op == BinaryOperator::Eq {
-            for (one, other) in [(left, right), (right, left)] {
-                if let Expr::Subquery(query) = bare(other)
-                    && self.in_query(bare(one), query) == Truth::True
-                {
-                    return Truth::True;
-                }
-                if let Some(truth) = self.falls_back_on(one, other) {
-                    return truth;
-                }
+    /// A call where a predicate is wanted.
+    fn called(&self, expr: &'s Expr, function: &'s Function, negate: bool) -> Truth {
+        let flip = |truth: Truth| if negate { truth.not() } else { truth };
+        let Some((name, arguments)) = self.plain_call(function) else { return flip(self.leaf(self.term(expr))) };
+        match (as_operator(&name), arguments.as_slice()) {
+            (Some(op), [left, right]) => flip(self.binary(expr, left, &op, right)),
+            // The first that is not NULL; where the rows decide that one, it restricts them.
+            (None, arguments) if name == "coalesce" => {
+                let values = arguments.iter().map(|argument| self.eval(argument, negate));
+                values.into_iter().find(|value| *value != Truth::Null).unwrap_or(Truth::Null)
             }
+            _ => flip(self.leaf(self.term(expr))),
         }
-        // A truth value against a known one.
-        let wanted = match (op, &a, &b) {
-            (BinaryOperator::Eq, Constant::Bool(value), _) => Some((right, *value)),
-            (BinaryOperator::Eq, _, Constant::Bool(value)) => Some((left, *value)),
-            (BinaryOperator::NotEq, Constant::Bool(value), _) => Some((right, !*value)),
-            (BinaryOperator::NotEq, _, Constant::Bool(value)) => Some((left, !*value)),
+    }
+
+    pub(super) fn is_null(&self, expr: &'s Expr) -> Truth {
+        match self.parts_that_count(expr) {
+            Some(parts) => parts.into_iter().map(|part| self.is_null(part)).fold(Truth::True, Truth::and),
+            None => self.is_null_alone(expr),
+        }
+    }
+
+    /// `expr IS NOT NULL`; of a row, that none of its columns is.
+    fn is_not_null(&self, expr: &'s Expr) -> Truth {
+        match bare(expr) {
+            Expr::Tuple(parts) => parts.iter().map(|part| self.is_not_null(part)).fold(Truth::True, Truth::and),
+            _ => self.is_null(expr).not(),
+        }
+    }
+
+    /// What all has to be NULL for it to be NULL.
+    fn parts_that_count(&self, expr: &'s Expr) -> Option<Vec<&'s Expr>> {
+        match bare(expr) {
+            Expr::Tuple(parts) => Some(parts.iter().collect()),
+            Expr::Function(function) => {
+                let (name, arguments) = self.plain_call(function)?;
+                matches!(name.as_str(), "coalesce" | "greatest" | "least").then_some(arguments)
+            }
             _ => None,
-        };
-        if let Some((predicate, value)) = wanted
-            && is_predicate(predicate)
-        {
-            return self.eval(predicate, !value);
-        }
-        Truth::Open { target: self.mentioned_in(left) || self.mentioned_in(right) }
-    }
-
-    /// One of several equalities holds; `negate`, none of them does.
-    fn any_of(&self, whole: &Expr, parts: impl Iterator<Item = Truth>, negate: bool) -> Truth {
-        let mut all = Truth::False;
-        for part in parts {
-            // Whether it is the rows that decide is asked once, of the whole.
-            all = all.or(part);
-            if all == Truth::True {
-                break;
-            }
-        }
-        match all {
-            Truth::Open { .. } => Truth::Open { target: self.mentioned_in(whole) },
-            known if negate => known.not(),
-            known => known,
         }
     }
 
-    /// `left op ANY (right)`
-    fn any(&self, expr: &Expr, left: &Expr, op: &BinaryOperator, right: &Expr) -> Truth {
-        match self.elements(right) {
-            Elements::List(list) => self.any_of(expr, list.iter().map(|item| self.element(left, op, item)), false),
-            Elements::Query(query) if *op == BinaryOperator::Eq => self.in_query(left, query),
-            Elements::Empty => Truth::False,
-            Elements::Query(_) | Elements::Unknown => Truth::Open { target: self.mentioned_in(expr) },
-        }
-    }
-
-    /// `left op ALL (right)`
-    fn every(&self, expr: &Expr, left: &Expr, op: &BinaryOperator, right: &Expr) -> Truth {
-        match self.elements(right) {
-            Elements::List(list) => {
-                let all = list.iter().map(|item| self.element(left, op, item)).fold(Truth::True, Truth::and);
-                match all {
-                    Truth::Open { .. } => Truth::Open { target: self.mentioned_in(expr) },
-                    known => known,
-                }
-            }
-            Elements::Query(query) if *op == BinaryOperator::NotEq => self.in_query(left, query).not(),
-            Elements::Empty => Truth::True,
-            Elements::Query(_) | Elements::Unknown => Truth::Open { target: self.mentioned_in(expr) },
-        }
-    }
-
-    fn element(&self, left: &Expr, op: &BinaryOperator, item: &Expr) -> Truth {
-        match op {
-            BinaryOperator::PGLikeMatch => self.like(item, left, item, false),
-            BinaryOperator::PGILikeMatch => self.like(item, left, item, true),
-            op if is_comparison(op) => self.compare(left, op, item),
-            _ => Truth::Open { target: false },
-        }
-    }
-
-    fn elements<'e>(&self, expr: &'e Expr) -> Elements<'e> {
-        match expr {
-            Expr::Nested(inner) => self.elements(inner),
-            Expr::Cast { expr: inner, .. } => self.elements(inner),
-            Expr::Array(Array { elem, .. }) if elem.is_empty() => Elements::Empty,
-            Expr::Array(Array { elem, .. }) if elem.iter().any(|e| matches!(bare(e), Expr::Array(_))) => {
-                Elements::Unknown
-            }
-            Expr::Array(Array { elem, .. }) => Elements::List(elem),
-            Expr::Subquery(query) => Elements::Query(query),
-            // `ARRAY(SELECT …)`
-            Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. })
-                if name.to_string().eq_ignore_ascii_case("array") =>
-            {
-                Elements::Query(query)
-            }
-            Expr::Value(value) => match &value.value {
-                Value::SingleQuotedString(text) if text.trim() == "{}" => Elements::Empty,
-                _ => Elements::Unknown,
+    fn is_null_alone(&self, expr: &'s Expr) -> Truth {
+        let inner = bare(expr);
+        match inner {
+            _ if has_no_third_value(inner) => Truth::False,
+            _ if is_predicate(inner) => match self.eval(inner, false) {
+                Truth::Null => Truth::True,
+                Truth::True | Truth::False => Truth::False,
+                open @ Truth::Open { .. } => open,
             },
-            _ => Elements::Unknown,
+            _ => self.is_null_term(self.term(inner)),
         }
-    }
-
-    pub(super) fn like(&self, expr: &Expr, text: &Expr, pattern: &Expr, ignore_case: bool) -> Truth {
-        match (self.constant(text), self.constant(pattern)) {
-            (Constant::Null, _) | (_, Constant::Null) => Truth::Null,
-            (Constant::Text(text), Constant::Text(pattern)) => match like(&text, &pattern, ignore_case) {
-                Some(matches) => Truth::when(matches),
-                None => Truth::Open { target: false },
-            },
-            // Any text is like %; as with `id = id`, NULL is left aside.
-            (Constant::Unknown, Constant::Text(pattern))
-                if !pattern.is_empty() && pattern.bytes().all(|b| b == b'%') && self.mentioned_in(text) =>
-            {
-                Truth::True
-            }
-            _ => Truth::Open { target: self.mentioned_in(expr) || self.mentioned_in(text) },
-        }
-    }
-
-    fn is_null(&self, expr: &Expr) -> Truth {
-        match self.constant(expr) {
-            Constant::Null => return Truth::True,
-            Constant::Unknown => {}
-            _ => return Truth::False,
-        }
-        if self.is_never_null(expr) {
-            return Truth::False;
-        }
-        Truth::Open { target: self.mentioned_in(expr) }
-    }
-
-    /// Predicates that have no third value, and the columns that every row has.
-    fn is_never_null(&self, expr: &Expr) -> bool {
-        match expr {
-            Expr::Nested(inner) => self.is_never_null(inner),
-            Expr::IsNull(_)
-            | Expr::IsNotNull(_)
-            | Expr::IsTrue(_)
-            | Expr::IsNotTrue(_)
-            | Expr::IsFalse(_)
-            | Expr::IsNotFalse(_)
-            | Expr::IsUnknown(_)
-            | Expr::IsNotUnknown(_)
-            | Expr::IsDistinctFrom(..)
-            | Expr::IsNotDistinctFrom(..)
-            | Expr::Exists { .. } => true,
-            _ => self
-                .column(expr)
-                .is_some_and(|column| matches!(column, "ctid" | "tableoid" | "xmin" | "xmax" | "cmin" | "cmax")),
-        }
-    }
-
-    fn distinct(&self, left: &Expr, right: &Expr) -> Truth {
-        let (a, b) = (self.constant(left), self.constant(right));
-        match (&a, &b) {
-            (Constant::Null, Constant::Null) => return Truth::False,
-            (Constant::Null, other) | (other, Constant::Null) if *other != Constant::Unknown => return Truth::True,
-            _ => {}
-        }
-        if let Some(constant) = a.compare(&BinaryOperator::NotEq, &b).filter(|c| *c != Constant::Null) {
-            return Truth::of(&constant);
-        }
-        if self.is_same(left, right) {
-            return Truth::False;
-        }
-        Truth::Open { target: self.mentioned_in(left) || self.mentioned_in(right) }
     }
 
     /// A CASE is an OR over its branches: each with the conditions that lead to it.
-    fn case(&self, operand: Option<&Expr>, conditions: &[CaseWhen], otherwise: Option<&Expr>, negate: bool) -> Truth {
+    fn case(
+        &self,
+        operand: Option<&'s Expr>,
+        conditions: &'s [CaseWhen],
+        otherwise: Option<&'s Expr>,
+        negate: bool,
+    ) -> Truth {
         // Whether rows of the target have decided any condition so far.
         let mut decided = false;
         let mut branches: Vec<Truth> = Vec::new();
@@ -438,7 +369,7 @@ impl Target<'_> {
         for CaseWhen { condition, result } in conditions {
             let condition = match operand {
                 Some(operand) => self.compare(operand, &BinaryOperator::Eq, condition),
-                None => self.truth(condition),
+                None => self.eval(condition, false),
             };
             match condition {
                 Truth::False | Truth::Null => continue,
@@ -470,7 +401,7 @@ impl Target<'_> {
         Truth::Open { target: restricts }
     }
 
-    fn branch(&self, result: &Expr, decided: bool, negate: bool) -> Truth {
+    fn branch(&self, result: &'s Expr, decided: bool, negate: bool) -> Truth {
         match self.eval(result, negate) {
             Truth::Open { target } => Truth::Open { target: target || decided },
             known => known,
@@ -478,22 +409,18 @@ impl Target<'_> {
     }
 }
 
-enum Elements<'e> {
-    List(&'e [Expr]),
-    Query(&'e sqlparser::ast::Query),
-    Empty,
-    Unknown,
+fn is_primary(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) | Expr::Nested(_) | Expr::Function(_)
+    )
 }
 
-fn is_unknown(truth: Truth) -> Truth {
-    match truth {
-        Truth::Null => Truth::True,
-        Truth::True | Truth::False => Truth::False,
-        open @ Truth::Open { .. } => open,
-    }
+pub(super) fn is_comparison(op: &BinaryOperator) -> bool {
+    opposite(op).is_some()
 }
 
-fn opposite(op: &BinaryOperator) -> Option<BinaryOperator> {
+pub(super) fn opposite(op: &BinaryOperator) -> Option<BinaryOperator> {
     match op {
         BinaryOperator::Eq => Some(BinaryOperator::NotEq),
         BinaryOperator::NotEq => Some(BinaryOperator::Eq),
@@ -505,42 +432,54 @@ fn opposite(op: &BinaryOperator) -> Option<BinaryOperator> {
     }
 }
 
-/// The operator that says the same with its operands exchanged.
-fn mirrored(op: &BinaryOperator) -> Option<BinaryOperator> {
-    match op {
-        BinaryOperator::Eq | BinaryOperator::NotEq => Some(op.clone()),
-        BinaryOperator::Lt => Some(BinaryOperator::Gt),
-        BinaryOperator::LtEq => Some(BinaryOperator::GtEq),
-        BinaryOperator::Gt => Some(BinaryOperator::Lt),
-        BinaryOperator::GtEq => Some(BinaryOperator::LtEq),
-        _ => None,
-    }
+/// Predicates that are never NULL.
+fn has_no_third_value(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::IsNull(_)
+            | Expr::IsNotNull(_)
+            | Expr::IsTrue(_)
+            | Expr::IsNotTrue(_)
+            | Expr::IsFalse(_)
+            | Expr::IsNotFalse(_)
+            | Expr::IsUnknown(_)
+            | Expr::IsNotUnknown(_)
+            | Expr::IsDistinctFrom(..)
+            | Expr::IsNotDistinctFrom(..)
+            | Expr::Exists { .. }
+    )
 }
 
 /// Whether an expression is a predicate by its form.
 pub(super) fn is_predicate(expr: &Expr) -> bool {
     match expr {
         Expr::Nested(inner) => is_predicate(inner),
-        Expr::BinaryOp { op, .. } => is_comparison(op) || matches!(op, BinaryOperator::And | BinaryOperator::Or),
+        Expr::BinaryOp { op, .. } => {
+            let op = operator(op);
+            is_comparison(&op)
+                || matches!(
+                    op,
+                    BinaryOperator::And
+                        | BinaryOperator::Or
+                        | BinaryOperator::PGLikeMatch
+                        | BinaryOperator::PGILikeMatch
+                        | BinaryOperator::PGNotLikeMatch
+                        | BinaryOperator::PGNotILikeMatch
+                        | BinaryOperator::PGRegexMatch
+                        | BinaryOperator::PGRegexIMatch
+                        | BinaryOperator::PGRegexNotMatch
+                        | BinaryOperator::PGRegexNotIMatch
+                )
+        }
         Expr::UnaryOp { op: UnaryOperator::Not, .. }
         | Expr::Between { .. }
         | Expr::InList { .. }
         | Expr::InSubquery { .. }
-        | Expr::Exists { .. }
         | Expr::AnyOp { .. }
         | Expr::AllOp { .. }
         | Expr::Like { .. }
         | Expr::ILike { .. }
-        | Expr::IsNull(_)
-        | Expr::IsNotNull(_)
-        | Expr::IsTrue(_)
-        | Expr::IsNotTrue(_)
-        | Expr::IsFalse(_)
-        | Expr::IsNotFalse(_)
-        | Expr::IsUnknown(_)
-        | Expr::IsNotUnknown(_)
-        | Expr::IsDistinctFrom(..)
-        | Expr::IsNotDistinctFrom(..) => true,
-        _ => false,
+        | Expr::SimilarTo { .. } => true,
+        _ => has_no_third_value(expr),
     }
 }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use sqlparser::ast::{BinaryOperator, DataType, ExactNumberInfo, Value};
 
 /// A constant, as far as it is known.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Constant {
     Null,
     Bool(bool),
@@ -15,11 +15,20 @@ pub(super) enum Constant {
     Unknown,
 }
 
-/// An exact number: `mantissa` / 10^`scale`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// An exact number: `mantissa` / 10^`scale`. The derived order is one of forms, not of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Number {
     mantissa: i128,
     scale: u32,
+}
+
+/// Most places behind the point.
+const MOST_PLACES: u32 = 30;
+
+impl From<i64> for Number {
+    fn from(number: i64) -> Number {
+        Number { mantissa: number.into(), scale: 0 }
+    }
 }
 
 impl Number {
@@ -42,9 +51,44 @@ impl Number {
         Some(Number { mantissa: sign * mantissa, scale: u32::try_from(fraction.len()).ok()? })
     }
 
-    fn compare(self, other: Number) -> Option<Ordering> {
+    pub(super) fn compare(self, other: Number) -> Option<Ordering> {
         let (left, right, _) = self.align(other)?;
         Some(left.cmp(&right))
+    }
+
+    pub(super) fn plus(self, other: Number) -> Option<Number> {
+        let (left, right, scale) = self.align(other)?;
+        Number { mantissa: left.checked_add(right)?, scale }.shortest()
+    }
+
+    pub(super) fn times(self, other: Number) -> Option<Number> {
+        let mantissa = self.mantissa.checked_mul(other.mantissa)?;
+        Number { mantissa, scale: self.scale.checked_add(other.scale)? }.shortest()
+    }
+
+    /// The quotient, where it can be written down.
+    pub(super) fn divided_by(self, other: Number) -> Option<Number> {
+        const PLACES: u32 = 12;
+        let (left, right, _) = self.align(other)?;
+        let left = left.checked_mul(10i128.checked_pow(PLACES)?)?;
+        let exact = right != 0 && left.checked_rem(right)? == 0;
+        exact.then(|| Number { mantissa: left / right, scale: PLACES }.shortest())?
+    }
+
+    pub(super) fn negated(self) -> Number {
+        Number { mantissa: -self.mantissa, scale: self.scale }
+    }
+
+    pub(super) fn is_negative(self) -> bool {
+        self.mantissa < 0
+    }
+
+    /// Without zeros behind the point: one form for each value. `None` where so many places cannot be kept apart.
+    fn shortest(mut self) -> Option<Number> {
+        while self.scale > 0 && self.mantissa % 10 == 0 {
+            self = Number { mantissa: self.mantissa / 10, scale: self.scale - 1 };
+        }
+        (self.scale <= MOST_PLACES && self.mantissa != i128::MIN).then_some(self)
     }
 
     fn align(self, other: Number) -> Option<(i128, i128, u32)> {
@@ -53,7 +97,12 @@ impl Number {
         Some((widen(self)?, widen(other)?, scale))
     }
 
-    fn is_integer(self) -> bool {
+    /// A whole number that is not negative.
+    pub(super) fn as_usize(self) -> Option<usize> {
+        if self.is_integer() { usize::try_from(self.mantissa).ok() } else { None }
+    }
+
+    pub(super) fn is_integer(self) -> bool {
         self.scale == 0
     }
 }
@@ -65,6 +114,7 @@ impl Constant {
             Value::Boolean(value) => Constant::Bool(*value),
             Value::Number(text, _) => Number::parse(text).map_or(Constant::Unknown, Constant::Number),
             Value::SingleQuotedString(text) => Constant::Text(text.clone()),
+            // Bits, bytes, and what Postgres has not; a parameter is no constant.
             _ => Constant::Unknown,
         }
     }
@@ -167,7 +217,7 @@ impl Constant {
 
     pub(super) fn negate(self) -> Constant {
         match self {
-            Constant::Number(n) => Constant::Number(Number { mantissa: -n.mantissa, scale: n.scale }),
+            Constant::Number(n) => Constant::Number(n.negated()),
             Constant::Null => Constant::Null,
             Constant::Bool(_) | Constant::Text(_) | Constant::Unknown => Constant::Unknown,
         }
@@ -177,25 +227,21 @@ impl Constant {
 impl Number {
     fn compute(self, op: &BinaryOperator, other: Number) -> Option<Number> {
         let (left, right, scale) = self.align(other)?;
-        let (mantissa, scale) = match op {
-            BinaryOperator::Plus => (left.checked_add(right)?, scale),
-            BinaryOperator::Minus => (left.checked_sub(right)?, scale),
-            BinaryOperator::Multiply => (self.mantissa.checked_mul(other.mantissa)?, self.scale + other.scale),
+        match op {
+            BinaryOperator::Plus => self.plus(other),
+            BinaryOperator::Minus => self.plus(other.negated()),
+            BinaryOperator::Multiply => self.times(other),
             // Of integers: cut off towards zero. 1.5 / 2 is left alone.
-            BinaryOperator::Divide if scale == 0 => (left.checked_div(right)?, 0),
-            BinaryOperator::Modulo if scale == 0 => (left.checked_rem(right)?, 0),
-            _ => return None,
-        };
-        let mut number = Number { mantissa, scale };
-        while number.scale > 0 && number.mantissa % 10 == 0 {
-            number = Number { mantissa: number.mantissa / 10, scale: number.scale - 1 };
+            BinaryOperator::Divide if scale == 0 => Some(Number { mantissa: left.checked_div(right)?, scale: 0 }),
+            BinaryOperator::Modulo if scale == 0 => Some(Number { mantissa: left.checked_rem(right)?, scale: 0 }),
+            _ => None,
         }
-        Some(number)
     }
 }
 
 /// The types that constants are folded for.
-enum Type {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Type {
     Bool,
     Text,
     Integer,
@@ -204,7 +250,7 @@ enum Type {
 }
 
 impl Type {
-    fn of(data_type: &DataType) -> Type {
+    pub(super) fn of(data_type: &DataType) -> Type {
         match data_type {
             DataType::Bool | DataType::Boolean => Type::Bool,
             DataType::Text | DataType::Varchar(None) | DataType::CharacterVarying(None) => Type::Text,
@@ -241,60 +287,4 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
         other if "false".starts_with(other) || "no".starts_with(other) => Some(false),
         _ => None,
     }
-}
-
-/// `text LIKE pattern`, with backslash as the escape character; `None` where the pattern is not well-formed.
-pub(super) fn like(text: &str, pattern: &str, ignore_case: bool) -> Option<bool> {
-    if ignore_case && !(text.is_ascii() && pattern.is_ascii()) {
-        return None;
-    }
-    let fold = |s: &str| if ignore_case { s.to_ascii_lowercase() } else { s.to_owned() };
-    let text: Vec<char> = fold(text).chars().collect();
-    let mut parts = Vec::new();
-    let pattern = fold(pattern);
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        parts.push(match c {
-            '%' => Part::Any,
-            '_' => Part::One,
-            '\\' => Part::Char(chars.next()?),
-            c => Part::Char(c),
-        });
-    }
-    // The classic greedy match with one point to come back to.
-    let (mut t, mut p) = (0, 0);
-    let mut back: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match parts.get(p) {
-            Some(Part::Any) => {
-                back = Some((p, t));
-                p += 1;
-            }
-            Some(Part::One) => {
-                t += 1;
-                p += 1;
-            }
-            Some(Part::Char(c)) if *c == text[t] => {
-                t += 1;
-                p += 1;
-            }
-            Some(Part::Char(_)) | None => match back {
-                Some((any, from)) => {
-                    back = Some((any, from + 1));
-                    t = from + 1;
-                    p = any + 1;
-                }
-                None => return Some(false),
-            },
-        }
-    }
-    Some(parts[p..].iter().all(|part| matches!(part, Part::Any)))
-}
-
-enum Part {
-    /// `%`
-    Any,
-    /// `_`
-    One,
-    Char(char),
 }

@@ -44,6 +44,19 @@ const UNKNOWN: TokenKind<'static> = TokenKind::Param("$0");
 /// An operator that is nobody's, of which nothing is known.
 const OPERATOR: TokenKind<'static> = TokenKind::Operator("<##>");
 
+/// `x BETWEEN SYMMETRIC a AND b` reads as `x <#=#> a <#&#> b`.
+pub(super) const SYMMETRIC: &str = "<#=#>";
+/// `x NOT BETWEEN SYMMETRIC a AND b` reads as `x <#!#> a <#&#> b`.
+pub(super) const NOT_SYMMETRIC: &str = "<#!#>";
+/// The AND of both.
+pub(super) const SYMMETRIC_AND: &str = "<#&#>";
+
+/// A predicate's text as it was written, where it can be told.
+pub(super) fn unbridged(text: &str) -> String {
+    let words = [(SYMMETRIC, "between symmetric"), (NOT_SYMMETRIC, "not between symmetric"), (SYMMETRIC_AND, "and")];
+    words.into_iter().fold(text.to_owned(), |text, (mark, words)| text.replace(mark, words))
+}
+
 /// Rewrites that are always made, because sqlparser reads something else into the words: it takes ONLY, a reserved word, for a
 /// table's name.
 pub(super) fn always<'t, 'a>(tokens: &'t [Token<'a>]) -> Cow<'t, [Token<'a>]> {

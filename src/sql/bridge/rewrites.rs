@@ -2,7 +2,7 @@
 
 use super::super::keywords;
 use super::super::lexer::{Token, TokenKind};
-use super::{OPERATOR, Rewrite, UNKNOWN, drop, give, name_len, word};
+use super::{NOT_SYMMETRIC, OPERATOR, Rewrite, SYMMETRIC, SYMMETRIC_AND, UNKNOWN, drop, give, name_len, word};
 
 /// The gaps of sqlparser 0.63 that statements of real programs run into.
 pub(super) const REWRITES: &[Rewrite] = &[
@@ -129,14 +129,21 @@ pub(super) const REWRITES: &[Rewrite] = &[
         #[cfg(test)]
         example: ("DELETE FROM t WHERE id IN ((SELECT f(1)), 2)", "DELETE FROM t WHERE id IN (f(1), 2)"),
     },
-    // BETWEEN SYMMETRIC: which bound is the lower is not said.
+    // BETWEEN ASYMMETRIC is BETWEEN.
     Rewrite {
         at: |tokens, i| {
-            let start = usize::from(tokens[i].is("not"));
-            let symmetry = tokens.get(i + start + 1)?;
-            (tokens.get(i + start)?.is("between") && (symmetry.is("symmetric") || symmetry.is("asymmetric")))
-                .then_some(())?;
-            give(start + 2, [OPERATOR])
+            (tokens[i].is("asymmetric") && tokens.get(i.checked_sub(1)?)?.is("between")).then(|| drop(1))?
+        },
+        #[cfg(test)]
+        example: ("DELETE FROM t WHERE id BETWEEN ASYMMETRIC 1 AND 5", "DELETE FROM t WHERE id = $1"),
+    },
+    // BETWEEN SYMMETRIC: operators of ours, which `boundedness` knows.
+    Rewrite {
+        at: |tokens, i| {
+            let not = usize::from(tokens[i].is("not"));
+            let symmetric = tokens.get(i + not)?.is("between") && tokens.get(i + not + 1)?.is("symmetric");
+            let mark = if not == 1 { NOT_SYMMETRIC } else { SYMMETRIC };
+            symmetric.then(|| give(not + 2, [TokenKind::Operator(mark)]))?
         },
         #[cfg(test)]
         example: ("DELETE FROM t WHERE id BETWEEN SYMMETRIC 5 AND 1", "DELETE FROM t WHERE id = $1"),
@@ -151,7 +158,9 @@ pub(super) const REWRITES: &[Rewrite] = &[
                     TokenKind::RParen | TokenKind::RBracket => depth += 1,
                     TokenKind::LParen | TokenKind::LBracket => depth = depth.checked_sub(1)?,
                     TokenKind::Word(word) if depth == 0 => match word.as_ref() {
-                        "symmetric" | "asymmetric" if tokens[at - 1].is("between") => return give(1, [OPERATOR]),
+                        "symmetric" if tokens[at - 1].is("between") => {
+                            return give(1, [TokenKind::Operator(SYMMETRIC_AND)]);
+                        }
                         "and" | "case" | "where" | "select" => return None,
                         _ => {}
                     },
@@ -261,6 +270,48 @@ pub(super) const REWRITES: &[Rewrite] = &[
         },
         #[cfg(test)]
         example: ("SELECT a FROM t WHERE a @@ ANY ('{x}')", "SELECT a FROM t WHERE a @@ 'x'"),
+    },
+    // x OPERATOR(pg_catalog.=) ANY (ARRAY[…]), as pg_dump writes it. Not of a subquery: which rows it finds matters to a predicate.
+    Rewrite {
+        at: |tokens, i| {
+            let name = tokens[i].is("operator")
+                && tokens.get(i + 1)?.kind == TokenKind::LParen
+                && tokens.get(i + 2)?.is("pg_catalog")
+                && tokens.get(i + 3)?.kind == TokenKind::Dot
+                && matches!(tokens.get(i + 4)?.kind, TokenKind::Operator(_))
+                && tokens.get(i + 5)?.kind == TokenKind::RParen;
+            let quantifier = ["any", "some", "all"].iter().any(|w| tokens.get(i + 6).is_some_and(|t| t.is(w)));
+            let list =
+                name && quantifier && tokens.get(i + 7)?.kind == TokenKind::LParen && tokens.get(i + 8)?.is("array");
+            list.then(|| give(7, [OPERATOR]))?
+        },
+        #[cfg(test)]
+        example: (
+            "SELECT a FROM t WHERE a OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p'])",
+            "SELECT a FROM t WHERE a <##> (ARRAY['r', 'p'])",
+        ),
+    },
+    // x LIKE ALL (…): the operators that LIKE stands for are read there.
+    Rewrite {
+        at: |tokens, i| {
+            let not = usize::from(tokens[i].is("not"));
+            let quantifier = tokens.get(i + not + 1)?;
+            let list =
+                (quantifier.is("all") || quantifier.is("some")) && tokens.get(i + not + 2)?.kind == TokenKind::LParen;
+            let operator = match (tokens.get(i + not)?.word()?, not) {
+                ("like", 0) => "~~",
+                ("like", _) => "!~~",
+                ("ilike", 0) => "~~*",
+                ("ilike", _) => "!~~*",
+                _ => return None,
+            };
+            list.then(|| give(not + 1, [TokenKind::Operator(operator)]))?
+        },
+        #[cfg(test)]
+        example: (
+            "DELETE FROM t WHERE a NOT LIKE ALL (ARRAY['x%', f(1)])",
+            "DELETE FROM t WHERE a !~~ ALL (ARRAY['x%', f(1)])",
+        ),
     },
     // TRIM(BOTH FROM x).
     Rewrite {

@@ -14,8 +14,12 @@ fn constraint(constraint: Constraint, unchecked: bool) -> Change {
 }
 
 fn column(name: &str, calls: &[&str]) -> NewColumn {
-    let call =
-        |name: &&str| Call { name: Name { schema: None, name: (*name).to_owned() }, arity: 0, literals: Vec::new() };
+    let call = |name: &&str| Call {
+        name: Name { schema: None, name: (*name).to_owned() },
+        arity: 0,
+        literals: Vec::new(),
+        sql_is_read: false,
+    };
     let default_calls = calls.iter().map(call).collect();
     NewColumn { name: name.to_owned(), default_calls, is_stored: false, is_numbered: false }
 }

@@ -1,4 +1,4 @@
 -- role: service
--- tier: prod
--- rule: role-statement
+-- tier: stg
+-- rule: cluster
 ALTER ROLE CURRENT_USER SET statement_timeout = 0;

@@ -1,5 +1,5 @@
 -- role: service
 -- tier: prod
 -- rule: unbounded-write
--- detail: names no column of
+-- detail: no column of
 UPDATE email_drafts SET status = 'x' FROM projects p WHERE p.id = 1;

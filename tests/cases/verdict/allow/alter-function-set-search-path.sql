@@ -1,0 +1,3 @@
+-- role: migrator
+-- tier: prod
+ALTER FUNCTION f(int) SET search_path = pg_catalog

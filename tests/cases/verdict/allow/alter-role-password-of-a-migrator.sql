@@ -1,0 +1,3 @@
+-- role: migrator
+-- tier: prod
+ALTER ROLE reporting CONNECTION LIMIT 5

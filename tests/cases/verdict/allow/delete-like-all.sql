@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- verdict: guarded
+DELETE FROM projects WHERE name NOT LIKE ALL (ARRAY['a%', 'b%']);

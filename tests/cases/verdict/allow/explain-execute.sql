@@ -1,0 +1,3 @@
+-- role: service
+-- tier: prod
+EXPLAIN EXECUTE recent(1)

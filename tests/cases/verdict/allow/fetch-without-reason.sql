@@ -1,0 +1,4 @@
+-- role: engineer
+-- tier: prod
+-- reason: none
+FETCH 100 FROM c

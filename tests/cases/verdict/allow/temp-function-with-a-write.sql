@@ -1,3 +1,0 @@
--- role: service
--- tier: prod
-CREATE FUNCTION pg_temp.forget(int) RETURNS void LANGUAGE sql AS 'DELETE FROM email_drafts WHERE id = $1';

@@ -1,0 +1,4 @@
+-- role: engineer
+-- tier: prod
+-- verdict: read_only
+SELECT txid_current();

@@ -1,0 +1,3 @@
+-- role: engineer
+-- tier: prod
+SELECT ts_rewrite('a & b'::tsquery, 'a'::tsquery, 'c'::tsquery)

@@ -1,0 +1,5 @@
+-- role: engineer
+-- tier: prod
+-- reason: none
+-- rule: reason-required
+EXECUTE p

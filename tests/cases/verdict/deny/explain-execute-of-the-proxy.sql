@@ -1,0 +1,4 @@
+-- role: service
+-- tier: int
+-- rule: reserved-name
+EXPLAIN EXECUTE pgbelay_1

@@ -1,0 +1,4 @@
+-- role: service
+-- tier: prod
+-- rule: ddl
+ALTER TABLE pg_temp.child INHERIT email_drafts

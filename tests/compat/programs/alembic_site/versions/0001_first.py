@@ -1,0 +1,12 @@
+"""first"""
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade():
+    """Nothing: the database is as it is."""
+
+
+def downgrade():
+    """Nothing."""
