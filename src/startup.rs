@@ -161,7 +161,7 @@ impl Startup {
                 StartupPacket::GssEnc => self.answer_byte(b'N').await?,
                 StartupPacket::Cancel { pid, key } => {
                     if let Some(control) = self.server.sessions.find(pid, &key)
-                        && let Err(error) = control.cancel.cancel().await
+                        && let Err(error) = control.cancel_statement().await
                     {
                         tracing::warn!(%error, "cancel could not be sent");
                     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::Notify;
 
-use crate::upstream::CancelSlot;
+use crate::upstream::{CancelSlot, ConnectError};
 
 /// The handle of one session.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub struct Control {
     pub cancel: CancelSlot,
     pub(super) wake: Notify,
     order: AtomicU8,
+    wait: AtomicU8,
     /// When the session wants to be woken, in milliseconds of the registry's clock; 0 for never.
     deadline: AtomicU64,
     epoch: Instant,
@@ -37,7 +38,39 @@ pub enum Order {
     Kill,
 }
 
+const NOT_WAITING: u8 = 0;
+const WAITING: u8 = 1;
+const CANCELLED: u8 = 2;
+
 impl Control {
+    /// Cancels the session's statement, whether it runs or waits for a connection.
+    ///
+    /// Cancel safety: as [`CancelSlot::cancel`].
+    pub async fn cancel_statement(&self) -> Result<(), ConnectError> {
+        self.cancel_wait();
+        self.cancel.cancel().await
+    }
+
+    fn cancel_wait(&self) {
+        if self.wait.compare_exchange(WAITING, CANCELLED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The session's statement waits for a connection from now on.
+    pub(super) fn begin_wait(&self) {
+        self.wait.store(WAITING, Ordering::Release);
+    }
+
+    pub(super) fn is_wait_cancelled(&self) -> bool {
+        self.wait.load(Ordering::Acquire) == CANCELLED
+    }
+
+    /// It waits no more; returns whether it was cancelled meanwhile.
+    pub(super) fn end_wait(&self) -> bool {
+        self.wait.swap(NOT_WAITING, Ordering::AcqRel) == CANCELLED
+    }
+
     /// Asks the session to end.
     pub fn order(&self, order: Order) {
         self.order.fetch_max(order as u8, Ordering::AcqRel);
@@ -121,6 +154,7 @@ impl Sessions {
             cancel: CancelSlot::default(),
             wake: Notify::new(),
             order: AtomicU8::new(0),
+            wait: AtomicU8::new(NOT_WAITING),
             deadline: AtomicU64::new(0),
             epoch: self.epoch,
         });

@@ -126,6 +126,8 @@ pub(super) struct Core {
     pub(super) is_muted: bool,
     /// The session's settings could not be applied: the message at hand is refused with this.
     pub(super) refusal: Option<Report>,
+    /// The session's settings were refused on a connection, and another one was tried.
+    pub(super) has_retried_settings: bool,
     pub(super) prepared: HashMap<Box<str>, Prepared>,
     pub(super) portals: HashMap<Box<str>, Portal>,
     pub(super) stepwise: Option<Stepwise>,
@@ -133,6 +135,8 @@ pub(super) struct Core {
     passing: Passing,
     pub(super) intent: Intent,
     pub(super) statement_no: u64,
+    /// The process id that the client was told in BackendKeyData.
+    pub(super) pid: u32,
     /// Tells sessions apart.
     pub(super) serial: u64,
     /// It has asked for currval or lastval.
@@ -181,12 +185,12 @@ impl Core {
             counting: Counting::default(),
             planning: Planning::default(),
             has_reset: false,
-            has_changed_schema: false,
             retire_lease: false,
             queued: 0,
             cut_off: vec![],
             is_muted: false,
             refusal: None,
+            has_retried_settings: false,
             prepared: HashMap::new(),
             portals: HashMap::new(),
             stepwise: None,
@@ -194,7 +198,9 @@ impl Core {
             passing: Passing::Nothing,
             intent: Intent::NotAsked,
             statement_no: 0,
+            pid: 0,
             serial: next_serial(),
+            has_changed_schema: false,
             reads_sequences: false,
             is_message_waiting: false,
         }

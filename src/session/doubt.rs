@@ -21,7 +21,8 @@ pub(super) struct Doubt {
 
 #[derive(Debug, Default)]
 struct Asked {
-    settings: Vec<(String, String)>,
+    /// `None` for a setting that is not there (any more).
+    settings: Vec<(String, Option<String>)>,
     all_settings: bool,
     /// Pins found; `None` when they were not asked for.
     pins: Option<Vec<String>>,
@@ -111,10 +112,10 @@ impl Doubt {
         let Some(asked) = &mut self.asked else { return };
         match read_row(row).as_ref().map(|values| values.as_slice()) {
             // The server spells some in capitals (DateStyle); everywhere here they are in lower case.
-            Some([kind, name, value]) if kind == "s" => {
+            Some([Some(kind), Some(name), value]) if kind == "s" => {
                 asked.settings.push((name.to_ascii_lowercase(), value.clone()));
             }
-            Some([_, name, _]) => {
+            Some([_, Some(name), _]) => {
                 if let Some(pins) = &mut asked.pins {
                     pins.push(name.clone());
                 }
@@ -151,13 +152,17 @@ impl SessionState {
                 _ => true,
             };
             self.has_unseen_settings = true;
-            let settings: Settings = asked.settings.into_iter().filter(|(n, v)| known(n, v)).collect();
+            let there = asked.settings.into_iter().filter_map(|(name, value)| Some((name, value?)));
+            let settings: Settings = there.filter(|(name, value)| known(name, value)).collect();
             link.applied = Applied::Known(settings.clone());
             self.wanted = self.initial().overlaid(&settings);
             self.force();
         } else {
             for (name, value) in asked.settings {
-                self.learn_setting(&name, &value, link);
+                match value {
+                    Some(value) => self.learn_setting(&name, &value, link),
+                    None => self.forget_setting(&name, link),
+                }
             }
         }
         if let Some(found) = asked.pins {
@@ -175,15 +180,15 @@ fn is_askable(pin: &Pin) -> bool {
     PIN_QUESTIONS.iter().any(|(name, _)| *name == pin.as_str())
 }
 
-/// The three text values of a DataRow; NULL is empty.
-fn read_row(row: &[u8]) -> Option<[String; 3]> {
+/// The three text values of a DataRow.
+fn read_row(row: &[u8]) -> Option<[Option<String>; 3]> {
     let mut reader = Reader::new(row);
     let 3 = reader.i16().ok()? else { return None };
     let mut value = || {
         let length = reader.i32().ok()?;
         match usize::try_from(length) {
-            Ok(length) => Some(String::from_utf8_lossy(reader.bytes(length).ok()?).into_owned()),
-            Err(_) => Some(String::new()),
+            Ok(length) => Some(Some(String::from_utf8_lossy(reader.bytes(length).ok()?).into_owned())),
+            Err(_) => Some(None),
         }
     };
     Some([value()?, value()?, value()?])

@@ -25,7 +25,7 @@ use crate::server::{Kept, Server, TargetRuntime};
 use crate::startup::Place;
 use crate::stream::Stream;
 use crate::upstream::{CheckoutError, Lease, Parameters, Reach, Settings};
-use crate::wire::Report;
+use crate::wire::{Report, TransactionState};
 
 /// Everything a session begins with; made by the start-up alone.
 #[derive(Debug)]
@@ -62,8 +62,10 @@ pub async fn run(session: Session) {
         session;
     target.metrics.session_opened();
     let statements = Arc::clone(&target.statements);
+    let mut core = Core::new(judge, context, statements, initial, told, reason);
+    core.pid = registered.control.pid;
     let mut driver = Driver {
-        core: Core::new(judge, context, statements, initial, told, reason),
+        core,
         limits: Limits::new(Instant::now()),
         input: BytesMut::new(),
         lease: None,
@@ -205,6 +207,7 @@ impl Driver {
         let started = Instant::now();
         let target = Arc::clone(&self.target);
         let mut checkout = pin!(target.checkout(reach, Duration::MAX));
+        self.registered.control.begin_wait();
         let checked_out = loop {
             if !self.core.out.is_empty()
                 && !self.is_client_gone
@@ -215,8 +218,11 @@ impl Driver {
             let may_read = self.input.len() < READ_AHEAD && !self.is_client_gone;
             tokio::select! {
                 biased;
-                checked_out = &mut checkout => break checked_out,
+                checked_out = &mut checkout => break Some(checked_out),
                 () = self.registered.control.wake.notified() => {
+                    if self.registered.control.is_wait_cancelled() {
+                        break None;
+                    }
                     if let Some(why) = self.control() {
                         return Err(why);
                     }
@@ -230,15 +236,20 @@ impl Driver {
             }
         };
         self.target.metrics.checkout_wait(started.elapsed());
-        match checked_out {
-            Ok(mut lease) => {
+        let is_cancelled = self.registered.control.end_wait();
+        match checked_out.filter(|_| !is_cancelled) {
+            None => {
+                self.core.refusal = Some(cancelled_while_waiting());
+                Ok(())
+            }
+            Some(Ok(mut lease)) => {
                 let connection = lease.connection();
                 self.registered.control.cancel.attach(&connection.cancel);
                 self.core.state.mark_boundary(&connection.link);
                 self.lease = Some(lease);
                 Ok(())
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 // The message at hand is refused with this.
                 self.core.refusal = Some(self.checkout_report(&error));
                 Ok(())
@@ -376,8 +387,12 @@ impl Driver {
         self.lease = None;
         let report = self.core.refusal.take()?;
         let is_answered = self.core.stepwise.is_some();
+        // It may be the connection's fault: another one is tried before the client is told.
+        let tries_again = !is_answered
+            && self.core.state.transaction == TransactionState::Idle
+            && !std::mem::replace(&mut self.core.has_retried_settings, true);
         let ended = self.core.upstream_lost(&report);
-        if !is_answered {
+        if !is_answered && !tries_again {
             self.core.refusal = Some(report);
         }
         ended.map(|_| "upstream lost")
@@ -433,4 +448,9 @@ impl Driver {
         self.report();
         self.target.metrics.session_closed();
     }
+}
+
+fn cancelled_while_waiting() -> Report {
+    Report::error(sqlstate::QUERY_CANCELED, "canceling statement due to user request")
+        .detail("It was still waiting for a connection to the server; nothing of it was run.")
 }

@@ -186,7 +186,7 @@ impl Core {
                 Ok(())
             }
             b'A' => {
-                self.out.extend_from_slice(message);
+                self.pass_notification(message, link);
                 Ok(())
             }
             b'E' => self.take_error(message, link),
@@ -211,6 +211,18 @@ impl Core {
                 self.take_piece(header.tag, message, link)
             }
             _ => Err(self.unexpected(header.tag)),
+        }
+    }
+
+    /// NotificationResponse. A client knows its own notifications by its process id, which is another one upstream.
+    fn pass_notification(&mut self, message: &[u8], link: &Link) {
+        match message[HEADER..].split_first_chunk() {
+            Some((pid, rest)) if u32::from_be_bytes(*pid) == link.pid => {
+                self.out.extend_from_slice(&message[..HEADER]);
+                self.out.extend_from_slice(&self.pid.to_be_bytes());
+                self.out.extend_from_slice(rest);
+            }
+            _ => self.out.extend_from_slice(message),
         }
     }
 
@@ -298,7 +310,9 @@ impl Core {
                 self.state.ready(now, link);
                 self.is_unsynced = false;
                 self.has_reset = false;
-                self.portals.clear();
+                if now == TransactionState::Idle {
+                    self.portals.clear();
+                }
                 if run.is_cut_off && now == TransactionState::InBlock {
                     // The client was told of an error, so its block has failed.
                     self.send_own(&failing_statement(None), Own::FailQuery, link);
@@ -334,6 +348,7 @@ impl Core {
                 }
                 self.state.ready(now, link);
                 if is_settings && self.refusal.is_none() {
+                    self.has_retried_settings = false;
                     link.applied = Applied::Known(self.state.wanted.clone());
                     if now == TransactionState::Idle {
                         self.state.mark_boundary(link);

@@ -1,5 +1,6 @@
 //! The simple query protocol: one text, answered up to one ReadyForQuery.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::core::{Core, Progress, Step, body_report};
@@ -9,23 +10,31 @@ use super::replies::{Expect, Own};
 use super::run::Run;
 use super::stepwise::Stepwise;
 use crate::guard::{Judged, Route, notice_report};
-use crate::policy::{Notice, Pending, Permit, sqlstate};
+use crate::policy::{Notice, Pending, Permit, reads_texts_otherwise, sqlstate};
+use crate::sql::{Effect, Facts, classify};
 use crate::upstream::Link;
-use crate::wire::{Report, TransactionState, put_command_complete, put_empty_query, put_query, put_ready, read_query};
+use crate::wire::{
+    BodyError, Report, TransactionState, put_command_complete, put_empty_query, put_query, put_ready, read_query_bytes,
+};
 
 impl Core {
     pub(super) fn query(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
         if !self.replies.is_empty() {
             return self.await_replies(link);
         }
-        let text = match read_query(body) {
-            Ok(text) => text,
+        let (bytes, text) = match read_query_bytes(body).and_then(|bytes| Ok((bytes, self.as_text(bytes)?))) {
+            Ok(read) => read,
             Err(error) => return self.refuse_query(&body_report(error), link),
         };
+        let text = &*text;
         if !self.state.is_orphaned
             && let Some(report) = self.refusal.take()
         {
-            return self.refuse_query(&report, link);
+            let judged = self.judge_text(text);
+            return match judged.permit().is_some() && self.resets_what_was_refused(&judged) {
+                true => Progress::Consumed,
+                false => self.refuse_query(&report, link),
+            };
         }
         let judged = self.judge_text(text);
         // A simple query ends the unnamed statement and portal (Postgres documentation, "Extended Query").
@@ -62,8 +71,10 @@ impl Core {
                 self.answer_ready();
                 Progress::Consumed
             }
-            Route::Whole(permit) => {
-                self.send_whole(&judged, permit, link, |core, link| core.send_query(&judged.text, link))
+            Route::Whole(permit) => self.send_whole(&judged, permit, link, |core, link| core.send_query(bytes, link)),
+            // Its statements would be sent as they were read.
+            Route::Stepwise(_) | Route::SingleStatement(_) if text.as_bytes() != bytes => {
+                self.refuse_query(&body_report(BodyError::Encoding), link)
             }
             Route::Stepwise(_) | Route::SingleStatement(_) => self.run_stepwise(&judged),
         }
@@ -135,7 +146,7 @@ impl Core {
             (None, None) => return None,
             (forget, settings) => format!("{}{}", forget.unwrap_or_default(), settings.unwrap_or_default()),
         };
-        self.send_query(&sql, link);
+        self.send_query(sql.as_bytes(), link);
         self.replies.push_back(Expect::Own(Own::Settings));
         Some(Progress::Stop(Step::AwaitReplies))
     }
@@ -147,9 +158,42 @@ impl Core {
         }
     }
 
+    /// A text as it is judged. Where nothing is guarded it may be in another encoding than UTF-8, if the client has said so: all
+    /// that matters to its reading is ASCII, and what is sent are its own bytes. Settings are kept as text, so that a statement
+    /// about them must be readable.
+    fn as_text<'b>(&self, bytes: &'b [u8]) -> Result<Cow<'b, str>, BodyError> {
+        let error = match std::str::from_utf8(bytes) {
+            Ok(text) => return Ok(Cow::Borrowed(text)),
+            Err(_) => BodyError::Encoding,
+        };
+        let is_unguarded = !self.judge.policy.is_guarded() && !self.judge.policy.is_read_only();
+        let encoding = self.told.get("client_encoding").unwrap_or("UTF8");
+        if !is_unguarded || encoding == "UTF8" || reads_texts_otherwise("client_encoding", encoding) {
+            return Err(error);
+        }
+        let text = String::from_utf8_lossy(bytes);
+        let sets = |facts: &Facts| facts.effects.iter().any(|e| matches!(e, Effect::Set { .. } | Effect::SetUnknown));
+        if classify(&text).statements.iter().any(sets) { Err(error) } else { Ok(text) }
+    }
+
+    /// Answers a RESET without the server, which takes none of the session's settings any more: a role that was dropped, say.
+    fn resets_what_was_refused(&mut self, judged: &Arc<Judged>) -> bool {
+        let [facts] = judged.script.statements.as_slice() else { return false };
+        let [effect] = facts.effects.as_slice() else { return false };
+        let is_reset = std::mem::take(&mut self.has_retried_settings) && self.state.reset_unsent(effect);
+        if is_reset {
+            let mut run = Run::new(Arc::clone(judged), self.next_number(), self.reason.clone());
+            self.count_statement();
+            self.finish(&mut run);
+            self.answer(|out| put_command_complete(&facts.tag, out));
+            self.answer_ready();
+        }
+        is_reset
+    }
+
     /// Puts a Query message on its way.
-    pub(super) fn send_query(&mut self, sql: &str, link: &mut Link) {
-        put_query(sql.as_bytes(), &mut link.outbox);
+    pub(super) fn send_query(&mut self, sql: &[u8], link: &mut Link) {
+        put_query(sql, &mut link.outbox);
         // A simple query takes the unnamed statement's place.
         link.prepared.unnamed = None;
         link.in_sync = false;

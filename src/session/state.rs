@@ -362,6 +362,35 @@ impl SessionState {
         self.set(name, value, link);
     }
 
+    /// A RESET that was not sent: the session wants its initial value. False for any other effect, and inside a transaction.
+    pub(super) fn reset_unsent(&mut self, effect: &Effect) -> bool {
+        if self.transaction != TransactionState::Idle {
+            return false;
+        }
+        match effect {
+            Effect::Reset(name) | Effect::Set { name, value: SettingValue::Default, scope: Scope::Session, .. } => {
+                self.wanted = match self.initial.get(name) {
+                    Some(value) => self.wanted.with(name, value),
+                    None => self.wanted.without(name),
+                };
+                true
+            }
+            Effect::ResetAll => {
+                self.wanted = self.initial.overlaid(&identity_of(&self.wanted));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The server has no such setting any more.
+    pub(super) fn forget_setting(&mut self, name: &str, link: &mut Link) {
+        self.wanted = self.wanted.without(name);
+        if let Applied::Known(applied) = &link.applied {
+            link.applied = Applied::Known(applied.without(name));
+        }
+    }
+
     /// The proxy itself decides a setting; it is applied before the next statement.
     pub(super) fn decide_setting(&mut self, name: &str, value: &str) {
         self.wanted = self.wanted.with(name, value);

@@ -335,7 +335,7 @@ impl Core {
     }
 
     pub(super) fn send_own(&mut self, sql: &str, own: Own, link: &mut Link) {
-        self.send_query(sql, link);
+        self.send_query(sql.as_bytes(), link);
         self.replies.push_back(Expect::Own(own));
     }
 }

@@ -1,6 +1,7 @@
 //! The state machine alone: bytes of a client and a server in, bytes for both out. No socket, no clock.
 
 mod gate;
+mod lost;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -277,66 +278,6 @@ fn a_prepared_statement_follows_its_session() {
         put_ready(TransactionState::Idle, out);
     });
     assert_eq!(play.got(), "2nCZ(I)", "the proxy's own ParseComplete is not the client's");
-}
-
-#[test]
-fn a_lost_connection_is_an_error_and_a_lost_block_stays_failed() {
-    let mut play = Play::service();
-    play.client(query("SELECT 1"));
-    assert!(play.core.upstream_lost(&super::lost::lost_report("x")).is_none());
-    assert_eq!(play.got(), "E(08006)Z(I)");
-    play.sent();
-
-    play.link = Link::new(Parameters::default());
-    play.link.applied = Applied::Known(play.core.judge.forced.clone());
-    play.client(query("BEGIN"));
-    play.server(completed("BEGIN", TransactionState::InBlock));
-    assert!(play.core.upstream_lost(&super::lost::lost_report("x")).is_none());
-    play.got();
-    play.sent();
-    play.client(query("SELECT 1"));
-    assert_eq!(play.got(), "E(08006)Z(E)", "why it has failed");
-    play.client(query("SELECT 1"));
-    assert_eq!(play.got(), "E(25P02)Z(E)", "what follows is not run on its own");
-    play.client(query("COMMIT"));
-    assert_eq!(play.got(), "CZ(I)");
-    assert_eq!(play.sent(), Vec::<String>::new());
-}
-
-/// A service's session in a block whose connection is lost, idle or while this runs.
-fn in_lost_block(in_flight: Option<&'static str>) -> Play {
-    let mut play = Play::service();
-    play.link.applied = Applied::Known(play.core.judge.forced.clone());
-    play.client(query("BEGIN"));
-    play.server(completed("BEGIN", TransactionState::InBlock));
-    if let Some(sql) = in_flight {
-        play.client(query(sql));
-    }
-    play.got();
-    play.sent();
-    assert!(play.core.upstream_lost(&super::lost::lost_report("x")).is_none());
-    play
-}
-
-#[test]
-fn the_loss_of_a_block_is_told_once() {
-    let mut play = in_lost_block(Some("SELECT 1"));
-    assert_eq!(play.got(), "E(08006)Z(E)");
-    play.client(query("ROLLBACK"));
-    assert_eq!(play.got(), "CZ(I)", "the client knows, and ends the block");
-}
-
-#[test]
-fn a_rollback_ends_a_lost_block_and_a_commit_fails() {
-    let mut play = in_lost_block(None);
-    play.client(query("ROLLBACK"));
-    assert_eq!(play.got(), "CZ(I)");
-    let mut play = in_lost_block(None);
-    play.client(query("COMMIT"));
-    assert_eq!(play.got(), "E(08006)Z(I)", "nothing was committed, and the block is over");
-    let mut play = in_lost_block(Some("COMMIT"));
-    assert_eq!(play.got(), "E(08006)Z(I)", "whether it was is not known, and the block is over");
-    assert_eq!(play.sent(), Vec::<String>::new());
 }
 
 #[test]

@@ -177,7 +177,7 @@ impl Endpoint {
         let logged_in = login::login(&mut stream, self, host).await?;
         let cancel = CancelTarget::new(Arc::clone(self), host, address, logged_in.pid, logged_in.key);
         let now = Instant::now();
-        let link = Link::new(logged_in.parameters);
+        let link = Link { pid: logged_in.pid, ..Link::new(logged_in.parameters) };
         let counted = Counted::new(self, host);
         let cancel = Arc::new(cancel);
         let role = ServerRole::told(&link.parameters);

@@ -24,6 +24,8 @@ pub struct Link {
     pub transaction: TransactionState,
     /// Whether the ReadyForQuery of everything sent has come: only then may another session get it.
     pub in_sync: bool,
+    /// The server process, as told in BackendKeyData.
+    pub pid: u32,
     /// The session whose `nextval` its `currval` tells, by its serial number; `None` when it tells nobody's.
     pub sequences_of: Option<u64>,
     /// The host may be gone or not be what it was: it is looked at once the connection is given up.
@@ -43,6 +45,7 @@ impl Link {
             prepared: PreparedCache::default(),
             transaction: TransactionState::Idle,
             in_sync: true,
+            pid: 0,
             sequences_of: None,
             is_suspect: false,
             is_replica: false,

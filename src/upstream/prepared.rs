@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_texts_share_a_name_and_types_tell_apart() {
+    fn equal_texts_share_a_name_and_types_and_meanings_tell_apart() {
         let statements = Statements::new(NonZeroUsize::new(8).unwrap());
         let a = statements.intern("SELECT $1", &[0, 0], &Settings::default());
         assert_eq!(a.name, statements.intern("SELECT $1", &[0, 0], &Settings::default()).name);

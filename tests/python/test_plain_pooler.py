@@ -3,6 +3,7 @@
 With one connection for all, each session meets what the one before it has left there; tests/compat runs the suites themselves.
 """
 
+import concurrent.futures
 import subprocess
 
 import psycopg
@@ -11,6 +12,7 @@ import pytest
 from support import wire as w
 from support.cluster import SUPERUSER_PASSWORD, program
 from support.compat import plain_pooler
+from support.ports import wait_until
 from support.proxy import DIRECT, Direct
 
 DATABASE = "plain_pooler"
@@ -135,6 +137,33 @@ def test_a_reset_setting_of_nobodys_is_empty_not_unknown(pair):
                 assert one(first, "SHOW app.mine") == ""
 
 
+def test_a_setting_that_its_library_has_removed(pair):
+    """Postgres takes it away when the library is loaded; it is not set again, nor does another session hear of it."""
+    with connect(pair) as first:
+        with first.transaction():
+            first.execute("SET plpgsql.misspelt = 'x'")
+            first.execute("LOAD 'plpgsql'")
+        first.execute("DISCARD ALL")
+        with connect(pair) as second, second.transaction():
+            second.execute("SELECT 1")
+            with pytest.raises(psycopg.errors.UndefinedObject):
+                first.execute("SHOW plpgsql.misspelt")
+
+
+def test_settings_that_are_not_valid_any_more_can_be_reset(single, cluster):
+    with connect(single) as first, connect(single) as second, cluster.admin() as admin:
+        admin.execute("CREATE ROLE pooled_three")
+        first.execute("SET ROLE pooled_three")
+        one(second, "SELECT 1")
+        admin.execute("DROP ROLE pooled_three")
+        if not DIRECT:
+            with pytest.raises(psycopg.OperationalError, match="settings cannot be applied"):
+                first.execute("SELECT 1")
+        first.execute("RESET ROLE")
+        assert one(first, "SELECT current_user") == "postgres"
+        assert one(second, "SELECT 1") == 1
+
+
 def test_temporary_objects_of_any_kind_stay_with_their_session(pair):
     with connect(pair) as first, connect(pair) as second:
         first.execute("CREATE TABLE IF NOT EXISTS measured (a int, b int)")
@@ -162,3 +191,86 @@ def test_functions_called_by_number_are_those_of_large_objects(single):
         got = wire.until()
         # No arguments: the server's own error.
         assert w.errors(got) == ["08P01"]
+
+
+def test_a_statement_prepared_after_a_change_of_its_table_fits_it(pair):
+    """Whoever prepares a text only now does not meet the plan of somebody who did before."""
+    with connect(pair) as first, connect(pair) as second:
+        for at, change in enumerate(("CREATE TABLE shifting AS SELECT 1 AS a", "ALTER TABLE shifting ADD COLUMN b int",
+                                     "ALTER TABLE shifting ALTER a TYPE text", "BEGIN; ALTER TABLE shifting DROP COLUMN b; COMMIT")):
+            first.execute(change)
+            for conn in (first, second):
+                for i in range(2):
+                    name = f"shifting {at} {i}".encode()
+                    prepared = conn.pgconn.prepare(name, b"SELECT * FROM shifting")
+                    assert prepared.status == psycopg.pq.ExecStatus.COMMAND_OK, prepared.error_message
+                    described = conn.pgconn.describe_prepared(name)
+                    assert described.status == psycopg.pq.ExecStatus.COMMAND_OK, described.error_message
+                    got = conn.pgconn.exec_prepared(name, [])
+                    assert got.status == psycopg.pq.ExecStatus.TUPLES_OK, got.error_message
+        first.execute("DROP TABLE shifting")
+
+
+def test_a_statement_means_the_tables_of_its_own_search_path(single):
+    with connect(single) as first, connect(single) as second:
+        first.execute("CREATE SCHEMA one; CREATE TABLE one.tenants AS SELECT 1 AS a; CREATE SCHEMA two;"
+                      "CREATE TABLE two.tenants AS SELECT 'x'::text AS b, 2 AS c")
+        first.execute("SET search_path = one")
+        second.execute("SET search_path = two")
+        for _ in range(2):
+            assert first.execute("SELECT * FROM tenants", prepare=True).fetchall() == [(1,)]
+            assert second.execute("SELECT * FROM tenants", prepare=True).fetchall() == [("x", 2)]
+        first.execute("CREATE TEMP TABLE tenants AS SELECT 4.5 AS d")
+    with connect(single, "-c search_path=one") as first:
+        assert first.execute("SELECT * FROM tenants", prepare=True).fetchall() == [(1,)]
+        first.execute("DROP SCHEMA one, two CASCADE")
+
+
+def test_a_named_portal_outlives_a_simple_query_in_its_block(single):
+    with single.wire() as wire:
+        wire.login({"user": "postgres", "database": DATABASE}, SUPERUSER_PASSWORD)
+        wire.send(w.query("BEGIN"))
+        wire.until()
+        wire.send(w.parse("SELECT generate_series(1, 3)") + w.bind(portal="kept") + w.SYNC)
+        wire.until()
+        wire.send(w.query("SELECT 1"))
+        wire.until()
+        wire.send(w.execute("kept", 2) + w.SYNC)
+        got = wire.until()
+        assert w.errors(got) == [] and w.kinds(got).count("D") == 2
+        wire.send(w.query("COMMIT"))
+        wire.until()
+
+
+def test_texts_in_another_encoding(single):
+    """As they were sent, not as they were read."""
+    with connect(single) as conn, connect(single) as other:
+        conn.execute("SET client_encoding = 'LATIN1'")
+        for text in ("é", "ÿ \xa0 ¡", "it''s é"):
+            assert conn.pgconn.exec_(f"SELECT '{text}' AS ü".encode("latin1")).get_value(0, 0) == text.replace("''", "'").encode("latin1")
+        assert one(other, "SELECT 'é'") == "é"
+        refused = conn.pgconn.exec_("SET app.name = 'é'".encode("latin1"))
+        if not DIRECT:
+            assert refused.error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"22021"
+        other.pgconn.exec_(b"SET client_encoding = 'UTF8'")
+        assert other.pgconn.exec_("SELECT 'é'".encode("latin1")).error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"22021"
+
+
+def test_a_session_knows_its_own_notifications(pair):
+    with connect(pair) as first, connect(pair) as second:
+        first.execute("LISTEN told")
+        first.execute("NOTIFY told, 'mine'")
+        second.execute("NOTIFY told, 'theirs'")
+        got = {n.payload: n.pid for n in first.notifies(timeout=10, stop_after=2)}
+        assert got["mine"] == first.info.backend_pid != got["theirs"]
+
+
+def test_a_statement_that_waits_for_a_connection_can_be_cancelled(single):
+    with connect(single) as first, connect(single) as second, concurrent.futures.ThreadPoolExecutor(1) as thread:
+        first.execute("BEGIN")
+        waiting = thread.submit(second.execute, "SELECT pg_sleep(30)")
+        # However early or late the statement comes to the proxy.
+        wait_until(lambda: second.cancel_safe() or waiting.done(), "the statement is cancelled", 20, 0.1)
+        assert isinstance(waiting.exception(), psycopg.errors.QueryCanceled)
+        first.execute("COMMIT")
+        assert one(second, "SELECT 1") == 1

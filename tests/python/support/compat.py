@@ -20,13 +20,15 @@ PLAIN_POOLER = {
 }
 
 
-def plain_pooler(cluster, databases, pool):
-    """A proxy with the guard off: the superuser `postgres` on both sides, at most `pool` connections a database."""
+def plain_pooler(cluster, databases, pool, users=None):
+    """A proxy with the guard off, at most `pool` connections a database: upstream all are the superuser `postgres`, which is the
+    name of the proxy's user, too; `users` are more of those, with their passwords."""
     entry = {"default_tier": "int"}
     config = {
         "databases": {name: entry | {"int": {"url": f"postgres://postgres@{cluster.host}:{cluster.port}/{name}",
                                              "password_env": "TEST_SUPERUSER_PASSWORD"}} for name in databases},
-        "users": {"postgres": {"role": "service", "password": scram.verifier(SUPERUSER_PASSWORD)}},
+        "users": {name: {"role": "service", "password": scram.verifier(password)}
+                  for name, password in ({"postgres": SUPERUSER_PASSWORD} | (users or {})).items()},
         "tiers": {"int": PLAIN_POOLER | {"pool": {"min": 0, "max": pool, "wait": "20m"}}},
     }
     proxy = Proxy(cluster, config)
