@@ -52,11 +52,12 @@ impl Core {
             }
             _ if self.state.is_orphaned => self.refuse_query(&failed_transaction(), link),
             // Answered as a query is, with FunctionCallResponse in the place of rows.
-            Route::Whole(permit) => self.send_whole(&judged, permit, link, |_, link| {
+            // A call by number has no plan that could be asked for.
+            Route::Whole(permit) | Route::Stepwise(permit) => self.send_whole(&judged, permit, link, |_, link| {
                 put_function_call(body, &mut link.outbox);
                 link.in_sync = false;
             }),
-            Route::Stepwise(_) | Route::SingleStatement(_) => {
+            Route::SingleStatement(_) => {
                 let report = self.not_by_number(oid);
                 self.refuse_query(&report, link)
             }

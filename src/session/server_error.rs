@@ -107,8 +107,9 @@ impl Core {
                     self.out.extend_from_slice(message);
                 }
             },
-            Expect::Parse { statement, name, .. } => {
+            Expect::Parse { statement, name, replaced } => {
                 forget(statement.as_deref(), link);
+                *replaced = None;
                 self.prepared.remove(name);
                 self.pass_reply(message);
             }

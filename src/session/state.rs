@@ -343,9 +343,9 @@ impl SessionState {
     /// Whether the session has its initial value of a parameter back, which the connection does not have yet.
     pub(super) fn is_reset(&self, parameter: &str, link: &Link) -> bool {
         let name = parameter.to_lowercase();
-        let Applied::Known(applied) = &link.applied else { return false };
         let wanted = self.wanted.get(&name);
-        wanted.is_some() && wanted == self.initial.get(&name) && applied.get(&name) != wanted
+        let has_it = matches!(&link.applied, Applied::Known(applied) if applied.get(&name) == wanted);
+        wanted.is_some() && wanted == self.initial.get(&name) && !has_it
     }
 
     pub(super) fn initial(&self) -> Settings {

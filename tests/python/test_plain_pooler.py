@@ -86,7 +86,21 @@ def test_settings_that_the_server_spells_in_capitals(single):
         first.execute("SELECT leaves()")
         for conn in (second, first):
             assert conn.execute("SELECT current_setting('TimeZone'), '1 day'::interval::text").fetchone() == ("America/Los_Angeles", "@ 1 day")
-        assert one(first, "SHOW app.made") == "x"
+            assert conn.execute("SELECT current_setting('app.made', true)").fetchone()[0] != "x" or conn is first
+
+
+def test_settings_of_a_function_follow_its_session(single):
+    """Once the catalog, which is loaded in the background, has told which ones a function sets."""
+    with connect(single) as first, connect(single) as second:
+        first.execute("CREATE OR REPLACE FUNCTION leaves() RETURNS void LANGUAGE plpgsql AS"
+                      " $$ BEGIN PERFORM set_config('app.made', 'x', false); END $$")
+
+        def follows():
+            first.execute("SELECT leaves()")
+            assert one(second, "SELECT current_setting('app.made', true)") != "x"
+            return one(first, "SELECT current_setting('app.made', true)") == "x"
+
+        wait_until(follows, "the setting follows its session")
 
 
 def test_date_style_keeps_the_part_that_is_not_named(single):
