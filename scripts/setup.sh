@@ -63,6 +63,9 @@ need_postgres() {
 # unchanged FILE STAMP: true when STAMP says that FILE has been installed as it is now.
 unchanged() { [ -f "$2" ] && cmp -s "$1" "$2"; }
 
+# The program that makes certificates for tests.
+need_openssl() { have openssl || install_packages openssl; }
+
 # A virtual environment at .venv with the Python drivers.
 need_python() {
     local wanted=tests/python/requirements.txt stamp=.venv/requirements.installed

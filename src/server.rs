@@ -1,5 +1,8 @@
 //! The process: one configuration at work, its pools and judges, all sessions, and what runs in the background.
 
+mod catalog;
+mod pass_through;
+
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -10,22 +13,24 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use lru::LruCache;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use crate::admin::{Check, Readiness};
 use crate::audit::{AuditError, AuditLog, Event, Record};
-use crate::auth::{AuthError, Decoy};
-use crate::config::{self, Config, ConfigErrors, PoolLimits, Role, Target, Tier, User};
+use crate::auth::{Decoy, LoginDelays, ScramError};
+use crate::config::{self, Config, ConfigErrors, Origin, PoolLimits, Role, Target, Tier, User};
 use crate::guard::Judge;
 use crate::policy::sqlstate;
 use crate::session::{Order, Sessions};
+use crate::startup::Places;
 use crate::telemetry::{PoolGauges, ProcessMetrics, TierMetrics};
 use crate::tls::{self, TlsSetupError};
 use crate::upstream::{
-    CheckoutError, ConnectError, Endpoint, Lease, Parameters, Pool, Reach, ReplicaSet, ServerCatalog, ServerRole,
-    Settings, SettingsError, SharedCatalog, Statements, empty_catalog,
+    CheckoutError, ConnectError, Endpoint, Lease, Parameters, Pool, Reach, ReplicaSet, ServerRole, Settings,
+    SettingsError, SharedCatalog, Statements, UserLookup, empty_catalog,
 };
 use crate::wire::Report;
+use catalog::CatalogLoads;
+use pass_through::OwnPools;
 
 /// Statements whose upstream names are remembered.
 const INTERNED_STATEMENTS: NonZeroUsize = NonZeroUsize::new(5_000).unwrap();
@@ -36,9 +41,6 @@ const GREETINGS: NonZeroUsize = NonZeroUsize::new(128).unwrap();
 /// How often pools are maintained.
 const MAINTENANCE: Duration = Duration::from_secs(1);
 
-/// How often the server's catalog is loaded again.
-const CATALOG_REFRESH: Duration = Duration::from_secs(60);
-
 /// The process.
 #[derive(Debug)]
 pub struct Server {
@@ -48,6 +50,10 @@ pub struct Server {
     pub audit: AuditLog,
     /// Answers for users that do not exist.
     pub decoy: Decoy,
+    /// Pauses after failed logins.
+    pub login_delays: LoginDelays,
+    /// Sessions by user and by database.
+    pub places: Arc<Places>,
     /// Metrics of the process.
     pub metrics: ProcessMetrics,
     runtime: ArcSwap<Runtime>,
@@ -64,7 +70,7 @@ pub struct Runtime {
     /// Counts the configurations of this process.
     pub generation: u64,
     /// TLS towards clients.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<tls::Acceptor>,
     targets: BTreeMap<(String, Tier), Arc<TargetRuntime>>,
     judges: Mutex<HashMap<(String, Role, PolicyHours), Arc<Judge>>>,
 }
@@ -87,6 +93,9 @@ pub struct TargetRuntime {
     pub pool: Arc<Pool>,
     /// Where its read-only sessions go.
     pub replicas: Option<Arc<ReplicaSet>>,
+    /// Finds users that the configuration does not know.
+    pub lookup: Option<UserLookup>,
+    own_pools: OwnPools,
     /// Prepared statements by text.
     pub statements: Arc<Statements>,
     /// Its metrics.
@@ -95,7 +104,9 @@ pub struct TargetRuntime {
     /// Connections that sessions keep for the sake of currval and lastval.
     kept: Arc<AtomicU32>,
     catalog: Arc<SharedCatalog>,
-    catalog_loads: CatalogLoads,
+    catalog_loads: Arc<CatalogLoads>,
+    /// Where it is loaded from.
+    catalog_source: Arc<Endpoint>,
     greetings: Mutex<LruCache<Settings, Parameters>>,
     /// What the log was last told of its reachability.
     logged: Mutex<Option<String>>,
@@ -108,36 +119,6 @@ pub struct Kept(Arc<AtomicU32>);
 impl Drop for Kept {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Who has asked for the catalog, and up to whom it was loaded.
-#[derive(Debug, Default)]
-struct CatalogLoads {
-    asked: AtomicU64,
-    done: AtomicU64,
-    loading: tokio::sync::Mutex<()>,
-}
-
-impl CatalogLoads {
-    fn ask(&self) -> u64 {
-        self.asked.fetch_add(1, Ordering::AcqRel) + 1
-    }
-
-    fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Acquire)
-    }
-
-    fn done(&self, ticket: u64) {
-        self.done.fetch_max(ticket, Ordering::AcqRel);
-    }
-
-    fn are_done(&self, ticket: u64) -> bool {
-        self.done.load(Ordering::Acquire) >= ticket
-    }
-
-    fn is_wanted(&self) -> bool {
-        !self.are_done(self.asked())
     }
 }
 
@@ -155,7 +136,7 @@ pub enum StartError {
     Audit(#[from] AuditError),
     /// The system lacks something.
     #[error(transparent)]
-    Auth(#[from] AuthError),
+    Auth(#[from] ScramError),
 }
 
 impl Server {
@@ -167,6 +148,8 @@ impl Server {
             sessions: Arc::new(Sessions::default()),
             audit,
             decoy: Decoy::new()?,
+            login_delays: LoginDelays::default(),
+            places: Arc::default(),
             metrics: ProcessMetrics::new(),
             runtime: ArcSwap::from_pointee(runtime),
             is_draining: AtomicBool::new(false),
@@ -306,7 +289,7 @@ impl std::fmt::Debug for Runtime {
 
 impl Runtime {
     fn new(config: Config, generation: u64, old: Option<&Runtime>) -> Result<Self, TlsSetupError> {
-        let tls = config.listen.tls.as_ref().map(tls::server_config).transpose()?.map(TlsAcceptor::from);
+        let tls = config.listen.tls.as_ref().map(tls::acceptor).transpose()?;
         let mut targets = BTreeMap::new();
         for (name, database) in &config.databases {
             for (tier, target) in &database.targets {
@@ -343,13 +326,21 @@ impl Runtime {
     /// role is another.
     pub fn resume(
         &self,
-        user: &str,
+        user: &User,
         target: &TargetRuntime,
         now: SystemTime,
     ) -> Option<(Arc<Judge>, Arc<TargetRuntime>)> {
-        let user: &User = self.config.users.get(user)?;
-        let target = self.target(&target.target)?;
-        Some((self.judge(user.role, &target, now)?, target))
+        let at_work = self.target(&target.target)?;
+        let role = match user.origin {
+            Origin::Configured => self.config.users.get(&user.name)?.role,
+            Origin::Database => {
+                // What the database would say now is not known.
+                let roles = |of: &Target| of.auth_query.as_ref().map(|query| (query.role, query.groups.clone()));
+                (roles(&at_work.target)? == roles(&target.target)?).then_some(user.role)?
+            }
+        };
+        let at_work = at_work.follow(user, target)?;
+        Some((self.judge(role, &at_work, now)?, at_work))
     }
 
     /// Which policies are in their peak hours, of those that have any.
@@ -370,20 +361,29 @@ impl TargetRuntime {
     fn new(target: Arc<Target>, limits: PoolLimits) -> Result<Self, TlsSetupError> {
         let endpoint = Arc::new(Endpoint::new(Arc::clone(&target))?);
         let replicas = target.replicas.as_ref().map(|replicas| ReplicaSet::new(replicas, limits)).transpose()?;
-        Ok(Self {
-            replicas,
+        let lookup = target.auth_query.clone().map(|query| UserLookup::new(query, Arc::clone(&endpoint)));
+        Ok(Self { replicas, lookup, ..Self::with_endpoint(endpoint, limits) })
+    }
+
+    fn with_endpoint(endpoint: Arc<Endpoint>, limits: PoolLimits) -> Self {
+        let target = Arc::clone(&endpoint.target);
+        Self {
+            replicas: None,
+            lookup: None,
+            own_pools: OwnPools::default(),
             name: target.name(),
             metrics: TierMetrics::new(&target.database, target.tier),
+            catalog_source: Arc::clone(&endpoint),
             pool: Pool::new(endpoint, limits),
             statements: Arc::new(Statements::new(INTERNED_STATEMENTS)),
             target,
             limits,
             kept: Arc::default(),
             catalog: empty_catalog(),
-            catalog_loads: CatalogLoads::default(),
+            catalog_loads: Arc::default(),
             greetings: Mutex::new(LruCache::new(GREETINGS)),
             logged: Mutex::new(Some(String::new())),
-        })
+        }
     }
 
     /// The parameters a client with these settings is told at start-up, and the settings as all such sessions share them: then
@@ -461,6 +461,7 @@ impl TargetRuntime {
         if let Some(replicas) = &self.replicas {
             replicas.maintain().await;
         }
+        self.own_pools.maintain().await;
         let is_wanted = self.is_catalog_due() || self.catalog_loads.is_wanted();
         if outcome.is_ok() && self.pool.trouble().is_none() && is_wanted {
             outcome = self.refresh_catalog(server, self.catalog_loads.asked()).await.map_err(Arc::new);
@@ -484,6 +485,9 @@ impl TargetRuntime {
         if let Some(replicas) = &self.replicas {
             replicas.pool.close_idle();
         }
+        for own in self.own_pools.all() {
+            own.pool.close_idle();
+        }
     }
 
     /// The hosts in words: `db1:5432 (primary), db2:5432 (standby)`.
@@ -498,59 +502,14 @@ impl TargetRuntime {
         }
     }
 
-    /// Asks for the catalog as it is from now on; it is loaded within a second. The number tells when it has been.
-    pub fn ask_for_catalog(&self) -> u64 {
-        self.catalog_loads.ask()
-    }
-
-    /// Whether the catalog was loaded since this number was given.
-    pub fn has_catalog(&self, ticket: u64) -> bool {
-        self.catalog_loads.are_done(ticket)
-    }
-
-    /// Loads the catalog, unless it has been loaded before.
-    pub async fn ensure_catalog(&self, server: &Server) -> Result<(), ConnectError> {
-        if self.catalog.load().age().is_some() { Ok(()) } else { self.refresh_catalog(server, 0).await }
-    }
-
-    /// Loads the catalog at once, unless it was loaded since `ticket` was given. False when that failed, which is logged.
-    pub async fn load_catalog(&self, server: &Server, ticket: u64) -> bool {
-        let outcome = self.refresh_catalog(server, ticket).await;
-        if let Err(error) = &outcome {
-            self.metrics.upstream_error(error.kind());
-            tracing::warn!(target = %self.name, %error, "the catalog of functions could not be loaded");
-        }
-        outcome.is_ok()
-    }
-
-    async fn refresh_catalog(&self, server: &Server, ticket: u64) -> Result<(), ConnectError> {
-        // Whoever waits here finds that the load before him has answered him, too.
-        let _loading = self.catalog_loads.loading.lock().await;
-        if !self.is_catalog_due() && self.catalog_loads.are_done(ticket) {
-            return Ok(());
-        }
-        let answered = self.catalog_loads.asked();
-        let catalog = ServerCatalog::load(&self.pool.endpoint).await?;
-        let is_news = !self.catalog.load().knows_the_same(&catalog);
-        self.catalog.store(Arc::new(catalog));
-        if is_news {
-            server.runtime().forget_judgements(&self.name);
-        }
-        self.catalog_loads.done(answered);
-        // The server's own parameters may have changed with its configuration.
-        self.greetings.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        Ok(())
-    }
-
-    fn is_catalog_due(&self) -> bool {
-        self.catalog.load().age().is_none_or(|age| age >= CATALOG_REFRESH)
-    }
-
     fn show_pool(&self) {
         let mut all = PoolGauges::default();
-        for pool in [Some(&self.pool), self.replicas.as_deref().map(|replicas| &replicas.pool)].into_iter().flatten() {
+        let own = self.own_pools.all();
+        let pools = [Some(&self.pool), self.replicas.as_deref().map(|replicas| &replicas.pool)];
+        let own = own.iter().map(|own| (&own.pool, own.limits.max));
+        for (pool, max) in pools.into_iter().flatten().map(|pool| (pool, self.limits.max)).chain(own) {
             let now = pool.usage();
-            all.max += self.limits.max;
+            all.max += max;
             all.open += now.open;
             all.idle += now.idle;
             all.in_use += now.open.saturating_sub(now.idle);

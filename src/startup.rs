@@ -4,7 +4,9 @@
 //! behind an SSLRequest go to the TLS handshake (CVE-2021-3935), and no statement is read before authentication has ended.
 
 mod admit;
+mod authenticate;
 mod options;
+mod places;
 mod scram;
 
 use std::io;
@@ -17,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::audit::{Event, Record, SessionContext};
+use crate::auth::ClientIdentity;
 use crate::policy::sqlstate;
 use crate::server::{Runtime, Server};
 use crate::session::Session;
@@ -24,6 +27,7 @@ use crate::stream::Stream;
 use crate::tls;
 use crate::wire::{Report, StartupPacket, put_negotiate_version, startup_size};
 use options::{Parameters, StartupOptions};
+pub use places::{Owner, Place, Places};
 
 /// Newest minor protocol version spoken: 3.2.
 const NEWEST_MINOR: u16 = 2;
@@ -51,8 +55,16 @@ impl From<io::Error> for Refused {
 /// Takes a connection through the start-up. `None` when there is no session: the client was told why, where it can be.
 pub async fn start(server: Arc<Server>, tcp: TcpStream, peer: SocketAddr, admission: Admission) -> Option<Session> {
     let limit = server.runtime().config.listen.login_timeout;
-    let startup =
-        Startup { server: Arc::clone(&server), stream: Some(Stream::Plain(tcp)), peer, admission, tls: None, minor: 0 };
+    let startup = Startup {
+        server: Arc::clone(&server),
+        stream: Some(Stream::Plain(tcp)),
+        peer,
+        admission,
+        tls: None,
+        end_point: None,
+        certificate: None,
+        minor: 0,
+    };
     match tokio::time::timeout(limit, startup.run()).await {
         Ok(session) => session,
         Err(_) => {
@@ -78,6 +90,10 @@ struct Startup {
     admission: Admission,
     /// The TLS session in words, for the audit trail.
     tls: Option<String>,
+    /// What a login can be bound to.
+    end_point: Option<Arc<[u8]>>,
+    /// The client's certificate, signed by a CA of `client_ca`.
+    certificate: Option<ClientIdentity>,
     minor: u16,
 }
 
@@ -123,8 +139,8 @@ impl Startup {
                 .into());
         }
         let options = StartupOptions::read(raw).map_err(|report| Refused::Told(*report))?;
-        let user = self.authenticate(&runtime, &options).await?;
-        self.admit(&runtime, &user, options).await
+        let login = self.authenticate(&runtime, &options).await?;
+        self.admit(&runtime, login, options).await
     }
 
     /// Encryption requests, up to the StartupMessage; returns its parameters.
@@ -186,11 +202,22 @@ impl Startup {
         }
     }
 
-    async fn accept_tls(&mut self, acceptor: tokio_rustls::TlsAcceptor, direct: bool) -> Result<(), Refused> {
+    async fn accept_tls(&mut self, tls: tls::Acceptor, direct: bool) -> Result<(), Refused> {
         let Some(Stream::Plain(tcp)) = self.stream.take() else {
             return Err(violation("TLS inside TLS").into());
         };
-        let stream = acceptor.accept(tcp).await?;
+        let stream = match tls.acceptor.accept(tcp).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                // The client is told by a TLS alert, in words of its own.
+                if let Some(why) = tls::refused_certificate(&error) {
+                    self.server.metrics.auth_failure("certificate");
+                    let why = format!("client certificate refused: {why}");
+                    self.record_stranger(&why);
+                }
+                return Err(Refused::Gone(error));
+            }
+        };
         let session = stream.get_ref().1;
         if direct && session.alpn_protocol() != Some(tls::ALPN) {
             let missing = io::Error::new(io::ErrorKind::InvalidData, "direct TLS without ALPN \"postgresql\"");
@@ -201,8 +228,15 @@ impl Startup {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "TLS",
         };
-        let has_certificate = session.peer_certificates().is_some_and(|chain| !chain.is_empty());
-        self.tls = Some(if has_certificate { format!("{version}, client certificate") } else { version.to_owned() });
+        let certificate = session.peer_certificates().and_then(|chain| chain.first());
+        let certificate = certificate.map(|certificate| ClientIdentity::read(certificate)).transpose();
+        self.tls = Some(match &certificate {
+            Ok(Some(certificate)) => format!("{version}, client certificate {certificate}"),
+            Ok(None) => version.to_owned(),
+            Err(error) => format!("{version}, client certificate that cannot be read: {error}"),
+        });
+        self.certificate = certificate.ok().flatten();
+        self.end_point = tls.end_point;
         self.stream = Some(Stream::TlsServer(Box::new(stream)));
         Ok(())
     }
@@ -236,14 +270,24 @@ impl Startup {
     }
 
     fn record_refusal(&self, options: &StartupOptions, code: &str, why: &str) {
+        let (user, database) = (options.user.clone(), options.database.clone());
+        self.record_failure(user, database, options.application_name(), code, why);
+    }
+
+    /// A login refused before the client has said who it is.
+    fn record_stranger(&self, why: &str) {
+        self.record_failure(String::new(), String::new(), None, sqlstate::INVALID_AUTHORIZATION, why);
+    }
+
+    fn record_failure(&self, user: String, database: String, application: Option<&str>, code: &str, why: &str) {
         let context = SessionContext {
             id: self.server.next_session_id(),
-            user: options.user.clone(),
+            user,
             role: None,
-            database: options.database.clone(),
+            database,
             tier: None,
             client: Some(self.peer),
-            application_name: options.application_name().map(str::to_owned),
+            application_name: application.map(str::to_owned),
             tls: self.tls.clone(),
         };
         self.server.record(Record {

@@ -133,7 +133,7 @@ impl ProcessMetrics {
         counter!(REFUSED, "reason" => reason).increment(1);
     }
 
-    /// A login was refused: `password`, `unknown_user`, `unknown_database`, `timeout`, …
+    /// A login was refused: `password`, `certificate`, `expired`, `unknown_database`, `timeout`, …
     pub fn auth_failure(&self, reason: &'static str) {
         counter!(AUTH_FAILURES, "reason" => reason).increment(1);
     }

@@ -9,14 +9,16 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, ServerConfig,
     SignatureScheme,
 };
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::client::TlsStream;
 
 use crate::config::{ClientCertificate, ListenTls, SslMode, Target};
@@ -46,28 +48,62 @@ pub enum TlsSetupError {
     },
 }
 
-/// The acceptor's configuration for `[listen] tls`.
-pub fn server_config(tls: &ListenTls) -> Result<Arc<ServerConfig>, TlsSetupError> {
+/// Takes TLS connections of clients.
+#[derive(Clone)]
+pub struct Acceptor {
+    /// Does the handshake.
+    pub acceptor: TlsAcceptor,
+    /// What a SCRAM login of a client is bound to (RFC 5929, `tls-server-end-point`): a hash of the own certificate. `None` when
+    /// its signature has no hash that can be used.
+    pub end_point: Option<Arc<[u8]>>,
+}
+
+/// The acceptor for `[listen] tls`.
+///
+/// # Errors
+/// Which file cannot be used.
+pub fn acceptor(tls: &ListenTls) -> Result<Acceptor, TlsSetupError> {
     let unusable =
         |e: &dyn std::fmt::Display| TlsSetupError::Unusable { path: tls.cert.clone(), reason: e.to_string() };
     let certificates = read_certificates(&tls.cert)?;
+    let end_point = certificates.first().and_then(|certificate| end_point(certificate)).map(Arc::from);
     let key = read_key(&tls.key)?;
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|e| unusable(&e))?;
     let builder = match &tls.client_ca {
         None => builder.with_no_client_auth(),
-        Some(ca) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(read_roots(ca)?), provider())
-                .allow_unauthenticated()
-                .build()
-                .map_err(|e| TlsSetupError::Unusable { path: ca.clone(), reason: e.to_string() })?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(ca) => builder.with_client_cert_verifier(client_verifier(ca, tls.client_crl.as_deref())?),
     };
     let mut config = builder.with_single_cert(certificates, key).map_err(|e| unusable(&e))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(Arc::new(config))
+    if tls.client_ca.is_some() {
+        // A resumed session would bring a certificate back without looking at it again.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(Acceptor { acceptor: TlsAcceptor::from(Arc::new(config)), end_point })
+}
+
+/// Takes clients without a certificate, and those whose certificate the CA has signed and not revoked.
+fn client_verifier(ca: &Path, crl: Option<&Path>) -> Result<Arc<dyn ClientCertVerifier>, TlsSetupError> {
+    let roots = Arc::new(read_roots(ca)?);
+    let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider()).allow_unauthenticated();
+    if let Some(crl) = crl {
+        let lists = CertificateRevocationListDer::pem_file_iter(crl).and_then(|lists| lists.collect());
+        let lists: Vec<_> = lists.map_err(|e| TlsSetupError::Pem { path: crl.to_owned(), reason: e.to_string() })?;
+        // As in Postgres a list that has run out refuses everybody whom it speaks of, until a new one is there.
+        builder = builder.with_crls(lists).enforce_revocation_expiration();
+    }
+    builder.build().map_err(|e| TlsSetupError::Unusable { path: crl.unwrap_or(ca).to_owned(), reason: e.to_string() })
+}
+
+/// Why a handshake failed, if it did because of the client's certificate.
+pub fn refused_certificate(error: &io::Error) -> Option<&CertificateError> {
+    match error.get_ref()?.downcast_ref::<TlsError>()? {
+        TlsError::InvalidCertificate(error) => Some(error),
+        _ => None,
+    }
 }
 
 /// The connector's configuration for one upstream; `None` for `sslmode=disable`.

@@ -18,7 +18,8 @@ struct Home {
 const HOMES: &[Home] = &[
     // No second parser: SQL is read in `sql` alone.
     Home { library: "sqlparser", may_name: &["sql/"] },
-    Home { library: "pgwire::", may_name: &["wire/", "auth.rs", "startup/"] },
+    Home { library: "x509_cert", may_name: &["auth/certificate.rs"] },
+    Home { library: "pgwire::", may_name: &["wire/", "startup/"] },
 ];
 
 /// Folders without sockets, tasks or clocks: bytes and facts in, actions out.

@@ -6,7 +6,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::cli::{ConfigArg, connect};
-use crate::config::{self, Config, Host, Loaded, Mode, Policy, Replicas, Role, Target, Tier, format_duration};
+use crate::config::{
+    self, Config, Host, Loaded, Mode, Policy, Replicas, Role, Target, Tier, UpstreamRole, User, format_duration,
+};
 use crate::policy::{RULES, RuleId};
 
 /// Arguments of `pgbelay check`.
@@ -153,11 +155,37 @@ fn upstream(target: &Target) -> String {
 
 fn users(config: &Config) -> Table {
     let mut table = Table::default();
-    table.row(["user", "role"]);
+    table.row(["user", "role", "proves itself by", "connections"]);
     for user in config.users.values() {
-        table.row([user.name.as_str(), user.role.as_str()]);
+        let most = user.max_connections.map_or_else(|| "no limit".to_owned(), |most| format!("at most {most}"));
+        table.row([user.name.as_str(), user.role.as_str(), &proof(user), &most]);
+    }
+    for target in config.databases.values().flat_map(|database| database.targets.values()) {
+        if let Some(query) = &target.auth_query {
+            let (proof, most) = match query.upstream_role {
+                UpstreamRole::Own => {
+                    let most = format!("at most {} each to the server", query.max_user_connections);
+                    ("password of the database, where it is its own role", most)
+                }
+                UpstreamRole::Shared => ("password of the database", "no limit".to_owned()),
+            };
+            table.row([&format!("those of {}", target.name()), query.role.as_str(), proof, &most]);
+        }
     }
     table
+}
+
+fn proof(user: &User) -> String {
+    let names: Vec<String> = user.certificates.iter().map(ToString::to_string).collect();
+    let mut proof = match (&user.verifier, names.is_empty()) {
+        (Some(_), true) => "password".to_owned(),
+        (Some(_), false) => format!("password and certificate {}", names.join(" or ")),
+        (None, _) => format!("certificate {}", names.join(" or ")),
+    };
+    if let Some(end) = user.valid_until {
+        proof.push_str(&format!(", until {}", end.format("%Y-%m-%d %H:%M UTC")));
+    }
+    proof
 }
 
 fn pools(config: &Config) -> Table {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth_query;
 use super::connection::{ChannelBinding, ClientCertificate, Replicas, SessionAttrs, SslMode, SslNegotiation};
 use super::files;
 use super::listen::warn_if_everybody_reads;
@@ -13,7 +14,7 @@ use super::policy::Tier;
 use super::reader::{At, Place, Section};
 use super::url::UpstreamUrl;
 use super::url_parameters::Parameters;
-use super::values::{choice, duration, limit, text};
+use super::values::{choice, connections, duration, limit, text};
 
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -85,6 +86,8 @@ fn read_target(database: &str, tier: Tier, section: &Section<'_>, aliases: &mut 
     let max_lag = section.get("max_replica_lag", limit(duration));
     let alias = section.get("name", text);
     let connect_timeout = section.get("connect_timeout", duration).map_or(DEFAULT_CONNECT_TIMEOUT, |at| at.value);
+    let max_connections = section.get("max_connections", connections).map(|at| at.value);
+    let auth_query = auth_query::read(&section.table("auth_query"));
     let password = read_password(section);
     let files = Files::read(section);
     if !section.is_present() {
@@ -116,6 +119,8 @@ fn read_target(database: &str, tier: Tier, section: &Section<'_>, aliases: &mut 
             ca,
             certificate,
             connect_timeout,
+            max_connections,
+            auth_query: None,
             replicas: None,
         })
     };
@@ -135,7 +140,7 @@ fn read_target(database: &str, tier: Tier, section: &Section<'_>, aliases: &mut 
     if target.hosts.len() > 1 && target.session_attrs == SessionAttrs::Any {
         reader.warn(&place, "names several hosts, and any of them will do; add target_session_attrs=read-write");
     }
-    Some(Target { alias: alias.map(|at| at.value), replicas, ..target })
+    Some(Target { alias: alias.map(|at| at.value), auth_query, replicas, ..target })
 }
 
 /// The PEM files of a tier, as its keys name them.

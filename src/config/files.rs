@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ring::signature::Ed25519KeyPair;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::model::Secret;
@@ -28,6 +28,17 @@ pub(super) fn certificate_authority(path: &Path) -> Result<(), String> {
         roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
+}
+
+/// Checks that a file holds certificate revocation lists.
+pub(super) fn revocation_lists(path: &Path) -> Result<(), String> {
+    let pem = read(path)?;
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
+    match lists {
+        Ok(lists) if !lists.is_empty() => Ok(()),
+        Ok(_) => Err(format!("{} holds no PEM revocation list (-----BEGIN X509 CRL-----)", path.display())),
+        Err(error) => Err(format!("{} is not a PEM file: {error:?}", path.display())),
+    }
 }
 
 /// Reads a PEM file of a private key (PKCS#8, PKCS#1 or SEC1).

@@ -9,12 +9,13 @@ use toml::de::DeValue;
 use super::files;
 use super::model::{Audit, Listen, ListenTls};
 use super::reader::{At, Section};
-use super::values::{boolean, bytes, duration, number, text};
+use super::values::{boolean, bytes, duration, limit, number, text};
 
 /// Where clients connect when the file does not say.
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 6432);
 const DEFAULT_MAX_CLIENTS: u64 = 1000;
 const DEFAULT_LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_FAILED_LOGIN_DELAY: Duration = Duration::from_secs(5);
 const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 const DEFAULT_ROTATE_BYTES: u64 = 256 << 20;
 /// Smaller files would hold only a few records each.
@@ -28,6 +29,7 @@ pub(super) fn read_listen(root: &Section<'_>) -> (Listen, Duration) {
     let insecure = section.get("insecure", boolean);
     let max_clients = section.get("max_clients", |value| number(value, 1, 1_000_000));
     let login_timeout = section.get("login_timeout", duration);
+    let failed_login_delay = section.get("failed_login_delay", limit(duration));
     let drain = section.get("drain", duration);
     let tls = read_tls(&section.table("tls"));
 
@@ -54,6 +56,7 @@ pub(super) fn read_listen(root: &Section<'_>) -> (Listen, Duration) {
         insecure: is_insecure,
         max_clients: usize::try_from(max_clients.map_or(DEFAULT_MAX_CLIENTS, |at| at.value)).unwrap_or(usize::MAX),
         login_timeout: login_timeout.map_or(DEFAULT_LOGIN_TIMEOUT, |at| at.value),
+        failed_login_delay: failed_login_delay.map_or(Some(DEFAULT_FAILED_LOGIN_DELAY), |at| at.value),
     };
     (listen, drain.map_or(DEFAULT_DRAIN, |at| at.value))
 }
@@ -65,17 +68,25 @@ fn read_tls(section: &Section<'_>) -> Option<ListenTls> {
     let cert = section.require("cert", cert_hint, text).map(resolve);
     let key = section.require("key", "name the PEM file of the certificate's private key", text).map(resolve);
     let client_ca = section.get("client_ca", text).map(resolve);
+    let client_crl = section.get("client_crl", text).map(resolve);
     let required = section.get("required", boolean);
     if !section.is_present() {
         return None;
     }
+    if let Some(at) = client_crl.as_ref().filter(|_| client_ca.is_none()) {
+        section.reader.error(&at.place, "has no effect without client_ca; name the CA, or leave it out");
+    }
     if section.reader.reads_files() {
         check_tls_files(section, cert.as_ref(), key.as_ref(), client_ca.as_ref());
+        if let Some(at) = &client_crl {
+            section.reader.check(&at.place, files::revocation_lists(&at.value));
+        }
     }
     Some(ListenTls {
         cert: cert?.value,
         key: key?.value,
         client_ca: client_ca.map(|at| at.value),
+        client_crl: client_crl.map(|at| at.value),
         required: required.is_none_or(|at| at.value),
     })
 }

@@ -91,7 +91,7 @@ fn read_sections(root: &Section<'_>) -> Config {
     let admin = listen::read_admin(root, listen.address);
     let audit = listen::read_audit(root);
     let databases = databases::read(root);
-    let users = users::read(root);
+    let users = users::read(root, &listen);
     let (policies, pools) = tiers::read(root);
     Config { source: Default::default(), listen, admin, audit, databases, users, policies, pools, drain }
 }

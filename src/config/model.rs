@@ -7,6 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
+use super::auth_query::AuthQuery;
+use super::certificate_name::CertificateName;
 use super::connection::{
     ChannelBinding, ClientCertificate, Host, LoadBalance, Replicas, SessionAttrs, SslMode, SslNegotiation,
 };
@@ -48,7 +52,7 @@ pub struct Config {
     /// Databases by name.
     pub databases: BTreeMap<String, Database>,
     /// Users by name.
-    pub users: BTreeMap<String, User>,
+    pub users: BTreeMap<String, Arc<User>>,
     /// The policy of every role on every tier.
     pub policies: BTreeMap<(Role, Tier), Arc<Policy>>,
     /// The pool limits of every tier.
@@ -70,6 +74,8 @@ pub struct Listen {
     pub max_clients: usize,
     /// Time a client has to finish the start-up and authentication.
     pub login_timeout: Duration,
+    /// Longest pause before a login is answered that follows failed ones; `None` for no pause.
+    pub failed_login_delay: Option<Duration>,
 }
 
 /// `tls = { … }` of `[listen]`
@@ -81,6 +87,8 @@ pub struct ListenTls {
     pub key: PathBuf,
     /// PEM file of the CA that signs client certificates; when given, clients may present one, and must be signed by it.
     pub client_ca: Option<PathBuf>,
+    /// PEM file of the revocation lists of that CA; a certificate on them is refused.
+    pub client_crl: Option<PathBuf>,
     /// Refuses clients that do not use TLS.
     pub required: bool,
 }
@@ -138,6 +146,10 @@ pub struct Target {
     pub channel_binding: ChannelBinding,
     /// Time allowed for connecting to one address and logging in there.
     pub connect_timeout: Duration,
+    /// Most sessions of clients at once; more are refused with SQLSTATE 53300.
+    pub max_connections: Option<u32>,
+    /// How users are found that the file does not know; `None` where there are none.
+    pub auth_query: Option<AuthQuery>,
     /// Where its read-only sessions go; `None` when they go to the same servers.
     pub replicas: Option<Replicas>,
 }
@@ -149,6 +161,15 @@ impl Target {
     }
 }
 
+/// Who knows a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The configuration file.
+    Configured,
+    /// A database, asked by its `auth_query`.
+    Database,
+}
+
 /// `[users.NAME]`
 #[derive(Clone, Debug)]
 pub struct User {
@@ -156,8 +177,17 @@ pub struct User {
     pub name: String,
     /// Role.
     pub role: Role,
-    /// Postgres's SCRAM verifier (`SCRAM-SHA-256$…`); made when loading, if a cleartext came from `password_env`.
-    pub verifier: Secret,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Postgres's SCRAM verifier (`SCRAM-SHA-256$…`); made when loading, if a cleartext came from `password_env`. `None`
+    /// where the certificate alone logs in.
+    pub verifier: Option<Secret>,
+    /// The client must show a certificate with one of these names; where there are none, it needs no certificate.
+    pub certificates: Vec<CertificateName>,
+    /// Most sessions at once; more are refused with SQLSTATE 53300.
+    pub max_connections: Option<u32>,
+    /// From then on logins are refused.
+    pub valid_until: Option<DateTime<Utc>>,
 }
 
 /// The database and tier that a client's `database` start-up parameter means.

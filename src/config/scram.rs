@@ -25,44 +25,70 @@ pub(super) fn looks_like_verifier(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
-/// Checks the form of a verifier and returns its number of iterations. The message never quotes the text.
-pub(super) fn check_verifier(text: &str) -> Result<u32, String> {
-    let broken = |what: &str| format!("is not a whole SCRAM verifier: {what}; make a new one with `pgbelay password`");
-    let rest = text.strip_prefix(PREFIX).ok_or_else(|| broken("it does not begin with SCRAM-SHA-256$"))?;
-    let (work, keys) = rest.split_once('$').ok_or_else(|| broken("a $ is missing"))?;
-    let (iterations, salt) = work.split_once(':').ok_or_else(|| broken("the salt is missing"))?;
-    let (stored_key, server_key) = keys.split_once(':').ok_or_else(|| broken("the ServerKey is missing"))?;
-
-    let digits = !iterations.is_empty() && iterations.bytes().all(|b| b.is_ascii_digit());
-    let iterations = iterations.parse::<u32>().ok().filter(|n| digits && (1..=MOST_ITERATIONS).contains(n));
-    let iterations = iterations.ok_or_else(|| broken("the iterations are not a number from 1 to 10000000"))?;
-    if STANDARD.decode(salt).map_or(true, |salt| salt.is_empty()) {
-        return Err(broken("the salt is not base64"));
-    }
-    for (name, key) in [("StoredKey", stored_key), ("ServerKey", server_key)] {
-        if STANDARD.decode(key).map_or(true, |key| key.len() != KEY_LENGTH) {
-            return Err(broken(&format!("the {name} is not 32 bytes in base64")));
-        }
-    }
-    Ok(iterations)
+/// What a server keeps of a password (RFC 5802, section 3): it proves a login, and cannot be used for one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Verifier {
+    /// How often the password is hashed.
+    pub iterations: u32,
+    /// Salt of the hash.
+    pub salt: Vec<u8>,
+    /// Hash of the ClientKey, by which a client is known.
+    pub stored_key: [u8; KEY_LENGTH],
+    /// By which the server makes itself known.
+    pub server_key: [u8; KEY_LENGTH],
 }
 
-/// Whether fewer iterations than usual make the verifier easier to guess.
-pub(super) fn is_weak(iterations: u32) -> bool {
-    iterations < USUAL_ITERATIONS
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Verifier(…)")
+    }
+}
+
+impl Verifier {
+    /// Reads Postgres's form. The message never quotes the text.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let broken =
+            |what: &str| format!("is not a whole SCRAM verifier: {what}; make a new one with `pgbelay password`");
+        let rest = text.strip_prefix(PREFIX).ok_or_else(|| broken("it does not begin with SCRAM-SHA-256$"))?;
+        let (work, keys) = rest.split_once('$').ok_or_else(|| broken("a $ is missing"))?;
+        let (iterations, salt) = work.split_once(':').ok_or_else(|| broken("the salt is missing"))?;
+        let (stored_key, server_key) = keys.split_once(':').ok_or_else(|| broken("the ServerKey is missing"))?;
+
+        let digits = !iterations.is_empty() && iterations.bytes().all(|b| b.is_ascii_digit());
+        let iterations = iterations.parse::<u32>().ok().filter(|n| digits && (1..=MOST_ITERATIONS).contains(n));
+        let iterations = iterations.ok_or_else(|| broken("the iterations are not a number from 1 to 10000000"))?;
+        let salt = STANDARD.decode(salt).ok().filter(|salt| !salt.is_empty());
+        let salt = salt.ok_or_else(|| broken("the salt is not base64"))?;
+        let key = |name: &str, key: &str| {
+            let key = STANDARD.decode(key).ok().and_then(|key| key.try_into().ok());
+            key.ok_or_else(|| broken(&format!("the {name} is not 32 bytes in base64")))
+        };
+        let (stored_key, server_key) = (key("StoredKey", stored_key)?, key("ServerKey", server_key)?);
+        Ok(Self { iterations, salt, stored_key, server_key })
+    }
+
+    /// Whether fewer iterations than usual make it easier to guess the password.
+    pub(super) fn is_weak(&self) -> bool {
+        self.iterations < USUAL_ITERATIONS
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pgwire::api::auth::sasl::scram::gen_salted_password;
+    use std::num::NonZeroU32;
 
     /// Made by Postgres 15: `CREATE ROLE x PASSWORD 'péncil'`.
     const FROM_POSTGRES: &str = "SCRAM-SHA-256$4096:TuxPUSGMeJxZeM7d/JbVkA==$wZN/uzNK/LMlmob87gCfCp6QSsCmCCJCp/GyQUrwM+I=:gQZ6cy6lnChWpS02mmUowNrtA65iuQu/pqtI6aQkLg0=";
 
-    /// StoredKey and ServerKey of RFC 5802, from the code that will check logins.
-    fn keys(password: &str, salt: &[u8], iterations: usize) -> (String, String) {
-        let salted = gen_salted_password(password, salt, iterations);
+    /// StoredKey and ServerKey as RFC 5802 makes them of a password that SASLprep has been applied to.
+    fn keys(password: &str, salt: &[u8], iterations: u32) -> (String, String) {
+        let mut salted = [0; KEY_LENGTH];
+        let iterations = NonZeroU32::new(iterations).unwrap();
+        ring::pbkdf2::derive(ring::pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, password.as_bytes(), &mut salted);
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &salted);
         let client_key = ring::hmac::sign(&key, b"Client Key");
         let stored_key = ring::digest::digest(&ring::digest::SHA256, client_key.as_ref());
@@ -70,7 +96,7 @@ mod tests {
     }
 
     fn assert_fits(verifier: &str, password: &str) {
-        assert_eq!(check_verifier(verifier), Ok(USUAL_ITERATIONS));
+        assert_eq!(Verifier::parse(verifier).unwrap().iterations, USUAL_ITERATIONS);
         let parts: Vec<&str> = verifier.split(['$', ':']).collect();
         let salt = STANDARD.decode(parts[2]).unwrap();
         assert_eq!(salt.len(), 16);
@@ -85,8 +111,15 @@ mod tests {
     #[test]
     fn our_verifier_fits_the_password_and_is_salted() {
         // The second is prohibited by SASLprep, the third normalised by it: U+00AA to "a".
-        for password in ["pencil", "bell\u{7}", "\u{aa}", "", "пароль 密码"] {
-            assert_fits(scram_verifier(password).expose(), password);
+        let passwords = [
+            ("pencil", "pencil"),
+            ("bell\u{7}", "bell\u{7}"),
+            ("\u{aa}", "a"),
+            ("", ""),
+            ("пароль 密码", "пароль 密码"),
+        ];
+        for (password, prepared) in passwords {
+            assert_fits(scram_verifier(password).expose(), prepared);
         }
         assert!(scram_verifier("x") != scram_verifier("x"));
     }
@@ -112,7 +145,7 @@ mod tests {
             format!("{good} "),
             good[..good.len() - 1].to_owned(),
         ] {
-            let message = check_verifier(&bad).expect_err(&bad);
+            let message = Verifier::parse(&bad).expect_err(&bad);
             assert!(!message.contains(salt) && message.contains("pgbelay password"), "{message}");
         }
     }

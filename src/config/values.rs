@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use toml::de::DeValue;
 
 use super::reader::article;
@@ -52,6 +53,25 @@ pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
 /// Rows: a whole number.
 pub(super) fn rows(value: &DeValue<'_>) -> Result<u64, String> {
     number(value, 1, i64::MAX as u64).map_err(|_| "must be a whole number of rows above 0".to_owned())
+}
+
+/// Connections at once.
+pub(super) fn connections(value: &DeValue<'_>) -> Result<u32, String> {
+    number(value, 1, 1_000_000).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// A moment: a TOML date and time with its offset, or a date, whose first moment in UTC is meant.
+pub(super) fn instant(value: &DeValue<'_>) -> Result<DateTime<Utc>, String> {
+    let example = "write a date and time with its offset, such as 2027-01-31T18:00:00Z, or a date such as 2027-01-31";
+    let DeValue::Datetime(value) = value else {
+        return Err(format!("must be a date and time without quotes, not {}; {example}", article(value.type_str())));
+    };
+    let text = match (value.date, value.time, value.offset) {
+        (Some(date), None, None) => format!("{date}T00:00:00Z"),
+        (Some(_), Some(_), Some(_)) => value.to_string(),
+        _ => return Err(format!("is not a whole date and time; {example}")),
+    };
+    text.parse().map_err(|_| format!("is not a date and time; {example}"))
 }
 
 /// The planner's cost units: a whole number.

@@ -19,9 +19,10 @@ use super::lost::lost_report;
 use super::server_side::Broken;
 use super::state::Pin;
 use crate::audit::{Event, Record, SessionContext};
-use crate::config::OnAuditFailure;
+use crate::config::{OnAuditFailure, User};
 use crate::policy::sqlstate;
 use crate::server::{Kept, Server, TargetRuntime};
+use crate::startup::Place;
 use crate::stream::Stream;
 use crate::upstream::{CheckoutError, Lease, Parameters, Reach, Settings};
 use crate::wire::{Report, TransactionState};
@@ -49,11 +50,16 @@ pub struct Session {
     pub told: Parameters,
     /// The reason given in the start-up message.
     pub reason: Option<Arc<str>>,
+    /// The user, as it has logged in.
+    pub user: Arc<User>,
+    /// Its places among the sessions of its user and of its database.
+    pub places: [Place; 2],
 }
 
 /// Runs a session to its end.
 pub async fn run(session: Session) {
-    let Session { server, client, registered, target, context, judge, generation, initial, told, reason } = session;
+    let Session { server, client, registered, target, context, judge, generation, initial, told, reason, user, places } =
+        session;
     target.metrics.session_opened();
     let statements = Arc::clone(&target.statements);
     let mut core = Core::new(judge, context, statements, initial, told, reason);
@@ -72,6 +78,8 @@ pub async fn run(session: Session) {
         registered,
         target,
         generation,
+        user,
+        _places: places,
     };
     if driver.core.judge.policy.peak.is_some() {
         // They may have begun or ended since it was admitted.
@@ -98,6 +106,9 @@ struct Driver {
     pinned: Vec<&'static str>,
     started: Instant,
     generation: u64,
+    user: Arc<User>,
+    /// Held as long as the session lives.
+    _places: [Place; 2],
 }
 
 impl Driver {

@@ -7,8 +7,9 @@ use std::time::SystemTime;
 use bytes::BytesMut;
 use pgwire::messages::startup::Authentication;
 
+use super::authenticate::Login;
 use super::options::StartupOptions;
-use super::{Refused, Startup, told};
+use super::{Owner, Place, Refused, Startup, told};
 use crate::audit::{Event, Record, SessionContext};
 use crate::config::{LookupError, OnAuditFailure, Tier, User, format_duration};
 use crate::guard::{Judge, LocalAction, Route, denial_report, notice_report};
@@ -26,7 +27,7 @@ impl Startup {
     pub(super) async fn admit(
         &mut self,
         runtime: &Runtime,
-        user: &User,
+        Login { user, keys }: Login,
         options: StartupOptions,
     ) -> Result<Session, Refused> {
         let target = runtime.config.target(&options.database).map_err(|error| {
@@ -34,12 +35,14 @@ impl Startup {
             self.record_refusal(&options, sqlstate::UNKNOWN_DATABASE, "no such database or tier");
             Refused::Told(unknown_database(&error))
         })?;
-        let (Some(target), generation) = (runtime.target(&target), runtime.generation) else {
+        let target = runtime.target(&target).and_then(|target| target.of_user(&user, keys));
+        let (Some(target), generation) = (target, runtime.generation) else {
             return Err(told(sqlstate::INTERNAL, "the database is not at work").into());
         };
         let judge = runtime
             .judge(user.role, &target, SystemTime::now())
             .ok_or_else(|| told(sqlstate::INTERNAL, "the role has no policy on this tier"))?;
+        let places = self.take_places(&user, &target, &options)?;
         let mut out = BytesMut::new();
         let (initial, would_deny) = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;
         let reach = if judge.policy.is_read_only() { Reach::Replica } else { Reach::Primary };
@@ -90,7 +93,37 @@ impl Startup {
             initial,
             told: told_parameters,
             reason: options.reason,
+            user,
+            places,
         })
+    }
+
+    /// The session's places among those of its user and of its database (SQLSTATE 53300 when there is none).
+    fn take_places(
+        &self,
+        user: &User,
+        target: &TargetRuntime,
+        options: &StartupOptions,
+    ) -> Result<[Place; 2], Refused> {
+        let take = |owner: Owner, most: Option<u32>, kind: &'static str, whose: String| {
+            self.server.places.take(owner, most).ok_or_else(|| {
+                let report = told(sqlstate::TOO_MANY_CONNECTIONS, format!("too many connections for {whose}"))
+                    .detail(format!("max_connections allows {}.", most.unwrap_or_default()))
+                    .hint("Close connections that are not used, or have max_connections raised.");
+                self.login_refused(options, kind, &report.message.clone(), report)
+            })
+        };
+        let of_user = format!("user \"{}\"", user.name);
+        let of_database = format!("database \"{}\"", target.name);
+        Ok([
+            take(Owner::User(user.name.clone()), user.max_connections, "user_connections", of_user)?,
+            take(
+                Owner::Database(target.name.clone()),
+                target.target.max_connections,
+                "database_connections",
+                of_database,
+            )?,
+        ])
     }
 
     async fn greeting(

@@ -4,13 +4,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::cancel::CancelTarget;
 use super::endpoint::Counted;
 use super::{Applied, ConnectError, Link, Parameters, ServerRole, Settings, difference};
 use crate::stream::Stream;
-use crate::wire::{BodyError, HEADER, Reader, backend_header, error_field, put_bare, put_query};
+use crate::wire::{
+    BodyError, HEADER, Reader, backend_header, error_field, put_bare, put_bind_head, put_execute, put_parse, put_query,
+};
 
 /// An upstream connection that has logged in.
 #[derive(Debug)]
@@ -89,6 +92,28 @@ impl Connection {
     /// Not cancel safe: dropped halfway the connection is out of sync, and so not returned to its pool.
     pub(super) async fn query(&mut self, sql: &str) -> Result<Vec<Row>, ConnectError> {
         put_query(sql.as_bytes(), &mut self.link.outbox);
+        self.exchange().await
+    }
+
+    /// Runs a query of the proxy's own with a text for its `$1`.
+    ///
+    /// Not cancel safe: dropped halfway the connection is out of sync.
+    pub(super) async fn query_with(&mut self, sql: &str, value: &str) -> Result<Vec<Row>, ConnectError> {
+        const TEXT: i32 = 25;
+        let out = &mut self.link.outbox;
+        let types = [&1_i16.to_be_bytes()[..], &TEXT.to_be_bytes()].concat();
+        put_parse("", sql.as_bytes(), &types, out);
+        let mut parameters = BytesMut::new();
+        // All in text form, one parameter; results in text form.
+        parameters.put_i16(0);
+        parameters.put_i16(1);
+        parameters.put_i32(i32::try_from(value.len()).unwrap_or(i32::MAX));
+        parameters.put_slice(value.as_bytes());
+        parameters.put_i16(0);
+        put_bind_head("", "", parameters.len(), out);
+        out.put_slice(&parameters);
+        put_execute("", out);
+        put_bare(b'S', out);
         self.exchange().await
     }
 

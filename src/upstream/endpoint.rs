@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 use super::cancel::CancelTarget;
 use super::open::{Address, resolve};
 use super::{ConnectError, Connection, Link, ServerRole, login};
+use crate::auth::ScramKeys;
 use crate::config::{Host, LoadBalance, SessionAttrs, Target};
 use crate::tls::{self, TlsSetupError};
 
@@ -23,8 +24,19 @@ pub struct Endpoint {
     /// The target.
     pub target: Arc<Target>,
     pub(super) tls: Option<Arc<ClientConfig>>,
+    /// As whom to log in, where it is not the target's own role.
+    pass_through: Option<Arc<PassThrough>>,
     /// As many as the target has hosts.
     known: Vec<Known>,
+}
+
+/// A user that reaches the server as its own role, by the keys it has logged in with at the proxy.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct PassThrough {
+    /// The role's name.
+    pub user: String,
+    /// Its keys.
+    pub keys: ScramKeys,
 }
 
 /// What is known of one host.
@@ -79,7 +91,22 @@ impl Endpoint {
     pub fn new(target: Arc<Target>) -> Result<Self, TlsSetupError> {
         let tls = tls::client_config(&target)?;
         let known = target.hosts.iter().map(|_| Known::default()).collect();
-        Ok(Self { target, tls, known })
+        Ok(Self { target, tls, pass_through: None, known })
+    }
+
+    /// The same place for a user that logs in as its own role.
+    pub fn of_user(shared: &Self, user: Arc<PassThrough>) -> Self {
+        Self {
+            target: Arc::clone(&shared.target),
+            tls: shared.tls.clone(),
+            pass_through: Some(user),
+            known: shared.known.iter().map(|_| Known::default()).collect(),
+        }
+    }
+
+    /// The user whose own role logs in here; `None` for the target's.
+    pub fn pass_through(&self) -> Option<&Arc<PassThrough>> {
+        self.pass_through.as_ref()
     }
 
     /// Connects and logs in at the first host that will do; each address has `connect_timeout`.

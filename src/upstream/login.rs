@@ -5,11 +5,12 @@ use std::io;
 use bytes::{Buf, BufMut, BytesMut};
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{
-    ChannelBinding as Binding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
+    ChannelBinding as PasswordBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{ConnectError, Endpoint, Parameters};
+use crate::auth::{Binding, ScramClient};
 use crate::config::{ChannelBinding, Secret, Target};
 use crate::stream::Stream;
 use crate::tls;
@@ -51,7 +52,7 @@ impl Exchange<'_> {
         packet.put_i32(3 << 16);
         let target = self.target;
         for (name, value) in [
-            ("user", target.user.as_str()),
+            ("user", self.endpoint.pass_through().map_or(target.user.as_str(), |own| &own.user)),
             ("database", target.dbname.as_str()),
             ("client_encoding", "UTF8"),
             ("application_name", "pgbelay"),
@@ -128,7 +129,7 @@ impl Exchange<'_> {
         let (mechanism, binding) = match end_point {
             Some(hash) if is_offered(SCRAM_SHA_256_PLUS) => {
                 self.is_bound = true;
-                (SCRAM_SHA_256_PLUS, Binding::tls_server_end_point(hash))
+                (SCRAM_SHA_256_PLUS, Binding::EndPoint(hash))
             }
             _ if wanted == ChannelBinding::Require => {
                 return Err(ConnectError::Authentication(
@@ -138,30 +139,49 @@ impl Exchange<'_> {
                 ));
             }
             // "y": the client could, and thinks that the server cannot. A server that can knows of a man in the middle then.
-            Some(_) if is_offered(SCRAM_SHA_256) => (SCRAM_SHA_256, Binding::unrequested()),
-            None if is_offered(SCRAM_SHA_256) => (SCRAM_SHA_256, Binding::unsupported()),
+            Some(_) if is_offered(SCRAM_SHA_256) => (SCRAM_SHA_256, Binding::NotOffered),
+            None if is_offered(SCRAM_SHA_256) => (SCRAM_SHA_256, Binding::Unsupported),
             _ => {
                 return Err(ConnectError::Authentication(
                     "the server offers no SASL mechanism that is supported (SCRAM-SHA-256)".to_owned(),
                 ));
             }
         };
-        let failed = |e: io::Error| ConnectError::Authentication(format!("SCRAM with the server failed: {e}"));
-        let mut scram = ScramSha256::new(self.password()?.expose().as_bytes(), binding);
+        match self.endpoint.pass_through() {
+            Some(own) => {
+                let failed = |e: &str| ConnectError::Authentication(format!("SCRAM with the server failed: {e}"));
+                let mut scram =
+                    ScramClient::new(&own.keys, &binding).ok_or_else(|| failed("the system has no randomness"))?;
+                self.send_first(mechanism, scram.first().as_bytes()).await?;
+                let last = scram.answer(&self.sasl_answer(11).await?).map_err(failed)?;
+                self.send_message(b'p', last.as_bytes()).await?;
+                scram.finish(&self.sasl_answer(12).await?).map_err(failed)
+            }
+            None => {
+                let failed = |e: io::Error| ConnectError::Authentication(format!("SCRAM with the server failed: {e}"));
+                let binding = match binding {
+                    Binding::EndPoint(hash) => PasswordBinding::tls_server_end_point(hash),
+                    Binding::NotOffered => PasswordBinding::unrequested(),
+                    Binding::Unsupported => PasswordBinding::unsupported(),
+                };
+                let mut scram = ScramSha256::new(self.password()?.expose().as_bytes(), binding);
+                self.send_first(mechanism, scram.message()).await?;
+                scram.update(&self.sasl_answer(11).await?).map_err(failed)?;
+                self.send_message(b'p', scram.message()).await?;
+                // The server proves that it knows the password too.
+                scram.finish(&self.sasl_answer(12).await?).map_err(failed)
+            }
+        }
+    }
+
+    /// SASLInitialResponse.
+    async fn send_first(&mut self, mechanism: &str, message: &[u8]) -> Result<(), ConnectError> {
         let mut first = BytesMut::new();
         first.put_slice(mechanism.as_bytes());
         first.put_u8(0);
-        first.put_i32(i32::try_from(scram.message().len()).unwrap_or(0));
-        first.put_slice(scram.message());
-        self.send_message(b'p', &first).await?;
-
-        let challenge = self.sasl_answer(11).await?;
-        scram.update(&challenge).map_err(failed)?;
-        self.send_message(b'p', scram.message()).await?;
-
-        let proof = self.sasl_answer(12).await?;
-        // The server proves that it knows the password too.
-        scram.finish(&proof).map_err(failed)
+        first.put_i32(i32::try_from(message.len()).unwrap_or(0));
+        first.put_slice(message);
+        self.send_message(b'p', &first).await
     }
 
     async fn sasl_answer(&mut self, wanted: i32) -> Result<Vec<u8>, ConnectError> {
@@ -197,6 +217,13 @@ impl Exchange<'_> {
     }
 
     fn password(&self) -> Result<&Secret, ConnectError> {
+        if let Some(own) = self.endpoint.pass_through() {
+            return Err(ConnectError::Authentication(format!(
+                "the server asks for the password of \"{}\", but only its SCRAM keys are known; \
+                 use scram-sha-256 in pg_hba.conf for the roles of auth_query",
+                own.user
+            )));
+        }
         self.target.password.as_ref().ok_or_else(|| {
             ConnectError::Authentication(format!(
                 "the server asks for a password for role \"{}\", but none is configured; \

@@ -1,5 +1,6 @@
 //! Connections to Postgres: connecting, logging in, the pool, prepared statements, cancel, and the server's catalog.
 
+mod auth_query;
 mod cancel;
 mod catalog;
 mod connect_error;
@@ -16,6 +17,7 @@ mod replicas;
 mod role;
 mod settings;
 
+pub use auth_query::*;
 pub use cancel::*;
 pub use catalog::*;
 pub use connect_error::*;

@@ -233,7 +233,8 @@ def test_server_restarts_under_load(tmp_path):
             for future in running:
                 future.result(20)
         assert unknown == []
-        assert states and states <= {"57P01", "57P02", "57P03", "08001", "08006", "53300", "25P02"}, states
+        # Who waits for the server instead of losing a statement sees no error at all.
+        assert states <= {"57P01", "57P02", "57P03", "08001", "08006", "53300", "25P02"}, states
     finally:
         if proxy:
             proxy.close()

@@ -156,3 +156,43 @@ def test_each_host_is_verified_by_its_own_name(server, certs, make):
     assert works(proxy)
     assert f"127.1:{server.port} (not used)" in proxy.http("/readyz")[1]
     assert not works(make(f"127.1:{server.port}", "sslmode=verify-full", ca=ca))
+
+
+def test_the_keys_of_a_user_are_bound_to_the_server(server, make):
+    """A user of auth_query logs in at the server by its keys alone, with channel binding."""
+    with server.admin() as admin:
+        admin.execute("CREATE ROLE dana LOGIN PASSWORD 'dana-secret'")
+        admin.execute("ALTER ROLE app SUPERUSER")
+    try:
+        proxy = make(f"localhost:{server.port}", "sslmode=require&channel_binding=require", auth_query={"role": "agent"})
+        with proxy.connect("dana", "int", password="dana-secret") as conn:
+            assert conn.execute("SELECT session_user, ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone() == ("dana", True)
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            proxy.connect("dana", "int", password="wrong")
+    finally:
+        with server.admin() as admin:
+            admin.execute("ALTER ROLE app NOSUPERUSER")
+            admin.execute("DROP ROLE dana")
+
+
+def test_a_server_that_asks_for_the_password_itself(server, make):
+    """The proxy has only the keys: it says so, and what to do."""
+    with server.admin() as admin:
+        admin.execute("CREATE ROLE dana LOGIN PASSWORD 'dana-secret'")
+        admin.execute("ALTER ROLE app SUPERUSER")
+    hba = server.data / "pg_hba.conf"
+    before = hba.read_text()
+    try:
+        hba.write_text("host postgres dana all password\n" + before)
+        with server.admin() as admin:
+            admin.execute("SELECT pg_reload_conf()")
+        proxy = make(f"localhost:{server.port}", "sslmode=require", auth_query={"role": "agent"})
+        with pytest.raises(psycopg.OperationalError, match="cannot connect to app:int"):
+            proxy.connect("dana", "int", password="dana-secret")
+        assert "scram-sha-256 in pg_hba.conf for the roles of auth_query" in proxy.stderr()
+    finally:
+        hba.write_text(before)
+        with server.admin() as admin:
+            admin.execute("SELECT pg_reload_conf()")
+            admin.execute("ALTER ROLE app NOSUPERUSER")
+            admin.execute("DROP ROLE dana")

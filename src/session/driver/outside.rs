@@ -71,7 +71,7 @@ impl Driver {
     /// Takes up a new configuration, or the policy of other hours: it holds from the next statement on.
     fn follow_configuration(&mut self) -> Option<&'static str> {
         let runtime = self.server.runtime();
-        match runtime.resume(&self.core.context.user, &self.target, SystemTime::now()) {
+        match runtime.resume(&self.user, &self.target, SystemTime::now()) {
             Some((judge, _)) if runtime.generation == self.generation && self.core.judge.is_made_of(&judge) => None,
             Some((judge, target)) => {
                 let old = Arc::clone(&self.core.judge);

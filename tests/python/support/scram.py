@@ -24,22 +24,23 @@ def verifier(password, iterations=4096):
 
 
 class Client:
-    """One SCRAM exchange without channel binding."""
+    """One SCRAM exchange, without channel binding or bound to the hash of a certificate."""
 
-    def __init__(self, password):
-        self.password = password
+    def __init__(self, password, binding=None):
+        self.password, self.binding = password, binding or b""
+        self.header = "p=tls-server-end-point,," if binding else "n,,"
         self.bare = "n=,r=" + base64.b64encode(os.urandom(18)).decode()
 
     def first(self):
         """client-first-message"""
-        return ("n,," + self.bare).encode()
+        return (self.header + self.bare).encode()
 
     def final(self, server_first):
         """client-final-message, for the server's first message."""
         fields = dict(part.split("=", 1) for part in server_first.decode().split(","))
         salted = _salted(self.password, base64.b64decode(fields["s"]), int(fields["i"]))
         client_key = _hmac(salted, b"Client Key")
-        without_proof = "c=biws,r=" + fields["r"]
+        without_proof = f"c={base64.b64encode(self.header.encode() + self.binding).decode()},r={fields['r']}"
         transcript = ",".join([self.bare, server_first.decode(), without_proof]).encode()
         signature = _hmac(hashlib.sha256(client_key).digest(), transcript)
         proof = bytes(a ^ b for a, b in zip(client_key, signature))
