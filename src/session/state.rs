@@ -343,9 +343,13 @@ impl SessionState {
     /// Whether the session has its initial value of a parameter back, which the connection does not have yet.
     pub(super) fn is_reset(&self, parameter: &str, link: &Link) -> bool {
         let name = parameter.to_lowercase();
-        let Applied::Known(applied) = &link.applied else { return false };
         let wanted = self.wanted.get(&name);
-        wanted.is_some() && wanted == self.initial.get(&name) && applied.get(&name) != wanted
+        let is_applied = match &link.applied {
+            Applied::Known(applied) => applied.get(&name) == wanted,
+            // Behind DISCARD ALL, say: everything is set again before the next statement.
+            Applied::Unknown => false,
+        };
+        wanted.is_some() && wanted == self.initial.get(&name) && !is_applied
     }
 
     pub(super) fn initial(&self) -> Settings {

@@ -5,6 +5,7 @@ one session does cannot change another's answer within a step, so the answers do
 """
 
 import random
+import re
 from dataclasses import dataclass, field
 
 from . import wire as w
@@ -39,6 +40,31 @@ VALUES = {
     "bytea_output": ("escape", "hex", "DEFAULT"),
 }
 SHOWN = "SELECT * FROM iso_shown"
+
+# What is refused nowhere: rules that would refuse something are off, and limits are out of reach.
+_OPEN = {key: "allow" for key in ("unbounded_write", "truncate_drop", "ddl", "unsafe_ddl", "dangerous", "opaque_write", "code_block")}
+_FAR = 1_000_000_000
+# How the proxy takes the statements: as they are; each write counted and undone if it is too many rows; each statement planned
+# first; all of it, with limits on what is read as well.
+WAYS = {
+    "plain": {"tier": "int", "limits": {}},
+    "counted": {"tier": "stg", "limits": {"max_rows_written": _FAR}},
+    "planned": {"tier": "stg", "limits": {"max_rows_written": "none", "max_estimated_cost": _FAR * 1_000}},
+    "guarded": {"tier": "stg", "limits": {"max_rows_written": _FAR, "max_rows_returned": _FAR, "max_bytes_returned": "900GiB",
+                                          "max_estimated_cost": _FAR * 1_000, "max_estimated_rows": _FAR}},
+}
+
+# What the guarded tier refuses whatever the configuration says.
+_REFUSED = re.compile(r"SET ROLE (app|nobody)|SELEC 1")
+
+
+def config(way, pool):
+    """The proxy's configuration for one of `WAYS`, with so many connections."""
+    tier, limits = WAYS[way]["tier"], WAYS[way]["limits"]
+    result = {"tiers": {tier: {"pool": {"min": 0, "max": pool, "wait": "10s"}}}}
+    if limits:
+        result["roles"] = {"service": {tier: _OPEN | limits}}
+    return result
 # A custom setting that was ever set on a connection is the empty string there for good (docs/architecture.md, known limits).
 SETUP = f"""
 CREATE TABLE iso_rows (session int, value int);
@@ -221,8 +247,9 @@ class Difference(AssertionError):
 class World:
     """Sessions on both sides; `pool` is how many connections the proxy has."""
 
-    def __init__(self, seed, proxied, direct, pool):
+    def __init__(self, seed, proxied, direct, pool, way="plain"):
         self.seed, self.rng, self.pool = seed, random.Random(seed), pool
+        self.refused = _REFUSED if WAYS[way]["tier"] != "int" else None
         self.connect = {"proxied": proxied, "direct": direct}
         self.sessions = [self._session(i) for i in range(SESSIONS)]
         self.actions = 0
@@ -280,7 +307,8 @@ class World:
         while True:
             action = self.rng.choices(kinds, [weight for weight, _ in KINDS])[0](self.rng, session.index)
             full = sum(s.holds() for s in self.sessions) >= self.pool - 1
-            if not (action.holds and full and not session.holds()):
+            is_refused = self.refused and self.refused.search(action.label)
+            if not is_refused and not (action.holds and full and not session.holds()):
                 return action
 
     def _compare(self, session, action):
