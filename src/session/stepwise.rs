@@ -195,7 +195,9 @@ impl Core {
                 self.tell_notices(&permit.notices);
             }
         }
-        if step.is_uncounted && !std::mem::replace(&mut stepwise.is_counted, true) {
+        // In a failed block the server refuses it, whatever it is, and would refuse to count as well.
+        let is_failed = self.state.transaction == TransactionState::Failed;
+        if step.is_uncounted && !is_failed && !std::mem::replace(&mut stepwise.is_counted, true) {
             self.send_own(COUNT, Own::Count(Stage::Before), link);
             return Taken::Waits(Step::AwaitReplies);
         }
