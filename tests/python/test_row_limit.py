@@ -235,3 +235,18 @@ def test_function_call_writes_no_rows(limited, tables):
         conn.send(w.function_call(2925))
         assert w.errors(conn.until()) == ["0A000"]
     assert tables() == before
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_in_a_failed_block_the_servers_own_error(limited, protocol):
+    """Nothing is counted where every statement is refused."""
+    write = WRITES["in with"].format(n=5)
+    with limited.wire_login("app", "prod") as conn:
+        conn.simple("BEGIN")
+        conn.simple("SELECT 1/0")
+        if protocol == "simple":
+            answer = conn.simple(write)
+        else:
+            conn.send(parse(write), bind(), execute(), SYNC)
+            answer = conn.until()
+        assert w.errors(answer) == ["25P02"] and status(answer) == "E"

@@ -220,7 +220,64 @@ def _copy(rng, me):
     return Action(data, f"copy {data!r}")
 
 
-KINDS = ((30, _setting), (20, _plain), (18, _transaction), (18, _kept), (5, _lock), (5, _shared), (4, _sequence), (22, _extended), (5, _copy))
+PIPELINED = (
+    "SELECT $1::int * 2", "SELECT session FROM iso_shape WHERE session < $1::int ORDER BY 1", "SELECT generate_series(1, $1::int)",
+    "INSERT INTO iso_rows VALUES (1000 + {me}, $1::int) RETURNING value", "UPDATE iso_rows SET value = value + $1::int WHERE session = 1000 + {me}",
+    "WITH d AS (DELETE FROM iso_rows WHERE session = 1000 + {me} AND value > $1::int RETURNING value) SELECT count(*) FROM d",
+    "SELECT count(*), $1::int FROM iso_rows WHERE session = 1000 + {me}", "SELECT 10 / NULLIF($1::int, 0)",
+    "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT p", "ROLLBACK TO p", "RELEASE p", "SET app.tenant = 'piped'", "SHOW work_mem", "SELECT nothing",
+    "DECLARE pc CURSOR FOR SELECT generate_series(1, 5)", "FETCH 2 FROM pc", "CLOSE pc", "SET LOCAL work_mem = '3MB'", "",
+)
+QUERIED = (
+    "SELECT 1", "SELECT 1/0", "{write}; SELECT 1", "{write}; SELECT 1/0", "{write}; {count}; {write}; {count}", "BEGIN; {write}; COMMIT; SELECT 1/0",
+    "{write}; BEGIN; {write}; {count}", "{write}; COMMIT; {write}; SELECT 1/0", "{write}; ROLLBACK; {count}", "COMMIT; {write}", "ROLLBACK; {count}",
+    "{write}; SAVEPOINT q; {write}", "BEGIN; SAVEPOINT q; {write}; ROLLBACK TO q; {count}; COMMIT", "{hidden}", "{hidden}; {hidden}; {count}",
+    "BEGIN; {hidden}; ROLLBACK; {count}", "{write}; SELECT nothing; {write}", "{count}", "{write}; SET app.tenant = 'queried'; SELECT 1/0",
+    "{write}; COPY (SELECT 1) TO STDOUT; {count}", "{write};; {count};", "/* c */ {write} -- d\n; {count}", "{write}; SELECT FROM nowhere; {write}",
+    "BEGIN; DECLARE pc CURSOR FOR SELECT generate_series(1, 5); FETCH 2 FROM pc; {write}; FETCH 2 FROM pc; COMMIT",
+    "{write}; START TRANSACTION ISOLATION LEVEL SERIALIZABLE", "{write}; COMMIT AND CHAIN", "COMMIT AND CHAIN; {write}",
+    "EXPLAIN (COSTS off) SELECT 1; {write}", "SET LOCAL work_mem = '4MB'; {write}; SHOW work_mem", "SELECT $1", "SELECT $1; {write}",
+)
+
+
+def _queried(rng, me):
+    texts = {
+        "count": f"SELECT count(*), sum(value) FROM iso_rows WHERE session = 1000 + {me}",
+        "hidden": f"WITH i AS (INSERT INTO iso_rows VALUES (1000 + {me}, 7) RETURNING value) SELECT sum(value) FROM i",
+    }
+    write = rng.choice((f"INSERT INTO iso_rows VALUES (1000 + {me}, 1), (1000 + {me}, 2)",
+                        f"UPDATE iso_rows SET value = value + 1 WHERE session = 1000 + {me}",
+                        f"DELETE FROM iso_rows WHERE session = 1000 + {me} AND value > 3",
+                        f"INSERT INTO iso_rows VALUES (1000 + {me}, 4) RETURNING value"))
+    return rng.choice(QUERIED).format(write=write, **texts)
+
+
+def _text(rng, me):
+    return _sql(_queried(rng, me), holds=True)
+
+
+def _pipeline(rng, me):
+    """Messages of the extended protocol in any order, with errors, Syncs and simple queries in between."""
+    names, portals = ("", "", "a", "b"), ("", "", "x", "y")
+    parts = []
+    for _ in range(rng.randint(2, 9)):
+        name, portal = rng.choice(names), rng.choice(portals)
+        text = rng.choice(PIPELINED).format(me=me)
+        values = (str(rng.choice((0, 1, 3))),) if "$1" in text else ()
+        parts += rng.choice((
+            [w.close("S", name), w.parse(text, name), w.close("P", portal), w.bind(name, portal, values), w.execute(portal, rng.choice((0, 0, 1)))],
+            [w.close("S", name), w.parse(text, name), w.describe("S", name), w.close("P", portal), w.bind(name, portal, values), w.describe("P", portal),
+             w.execute(portal, rng.choice((0, 0, 1, 2)))],
+            [w.parse(text), w.bind("", "", values), w.describe("P"), w.execute()],
+            [w.parse(text), w.bind("", "", values), w.execute()],
+            [w.execute(portal, rng.choice((0, 1)))], [w.describe("P", portal)], [w.close("P", portal)],
+            [w.bind(name, "", values), w.execute()], [w.FLUSH], [w.SYNC], [w.SYNC], [w.query(_queried(rng, me))],
+        ))
+    data = b"".join(parts) + w.SYNC + 3 * w.query("")
+    return Action(data, f"pipeline {parts!r}", holds=True, reads=0)
+
+
+KINDS = ((30, _setting), (20, _plain), (18, _transaction), (18, _kept), (5, _lock), (5, _shared), (4, _sequence), (22, _extended), (5, _copy), (12, _pipeline), (10, _text))
 
 
 @dataclass
@@ -315,7 +372,7 @@ class World:
         sides = {}
         for name, conn in (("direct", session.direct), ("proxied", session.proxied)):
             try:
-                messages = [m for _ in range(action.reads) for m in conn.until()]
+                messages = [m for _ in range(action.reads) for m in conn.until()] or _up_to_empty(conn)
             except (w.Closed, TimeoutError) as problem:
                 self._differ(session, f"{name}: {problem!r}; direct: {sides.get('direct')}")
             session.told[name] += [_notification(m) for m in messages if m.kind == "A"]
@@ -365,6 +422,14 @@ class World:
     def _differ(self, session, what):
         history = "\n    ".join(session.history[-25:])
         raise Difference(f"seed {self.seed}, interleaving {self.interleavings}, session {session.index}: {what}\n  it did:\n    {history}")
+
+
+def _up_to_empty(conn):
+    """All answers up to those of three empty queries behind a Sync, whatever was left out because of an error."""
+    messages = []
+    while "".join(m.kind for m in messages[-6:]) != "IZIZIZ":
+        messages += conn.until()
+    return messages
 
 
 def _first_difference(direct, proxied):
