@@ -40,11 +40,12 @@ def play(cluster, proxy, way, count, seed):
             world.run(min(WORLD, count - played))
         except Difference as difference:
             differences += 1
+            print(difference, flush=True)
+            world.close()
             # What a difference leaves behind must not be taken for another.
             for name in ("proxied", "alone"):
                 with cluster.connect(name) as conn:
                     conn.execute("TRUNCATE iso_rows")
-            print(difference, flush=True)
         finally:
             world.close()
         played += max(world.interleavings, 1)
