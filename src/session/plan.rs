@@ -12,8 +12,8 @@ use crate::guard::{Judged, PlanQuery, read_plan};
 use crate::policy::{Confirmation, Denial, Notice, PlanEstimate, PlanVerdict, expected_rows, judge_plan, sqlstate};
 use crate::upstream::{Link, Statement};
 use crate::wire::{
-    Header, MAX_BUFFERED, Reader, Report, error_field, put_bare, put_bind_head, put_changed_error, put_execute, put_parse,
-    put_shifted_error, put_target, shifted_position,
+    Header, MAX_BUFFERED, Reader, Report, error_field, put_bare, put_bind_head, put_changed_error, put_execute,
+    put_parse, put_shifted_error, put_target, shifted_position,
 };
 
 /// Name of the proxy's own statement and portal.

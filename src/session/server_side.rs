@@ -10,7 +10,8 @@ use crate::config::Mode;
 use crate::policy::{READ_LIMIT, reads_texts_otherwise, sqlstate};
 use crate::upstream::{Applied, Link};
 use crate::wire::{
-    HEADER, Header, MAX_BUFFERED, Report, TransactionState, backend_header, error_field, put_parameter_status, put_ready,
+    HEADER, Header, MAX_BUFFERED, Report, TransactionState, backend_header, error_field, put_parameter_status,
+    put_ready,
 };
 
 /// The rest of a message that is passed on, or dropped, piece by piece.

@@ -336,11 +336,7 @@ pub fn put_renamed_error(body: &[u8], from: &str, to: &str, out: &mut BytesMut) 
 }
 
 /// An ErrorResponse with fields changed, where `change` gives them another value, or left out, where it gives none.
-pub fn put_changed_error(
-    body: &[u8],
-    out: &mut BytesMut,
-    change: impl Fn(u8, &str) -> Option<Option<String>>,
-) {
+pub fn put_changed_error(body: &[u8], out: &mut BytesMut, change: impl Fn(u8, &str) -> Option<Option<String>>) {
     let mut changed = BytesMut::with_capacity(body.len() + 8);
     let mut reader = Reader::new(body);
     while let Ok(code) = reader.u8() {
