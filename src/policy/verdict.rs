@@ -48,6 +48,10 @@ pub mod sqlstate {
     pub const UNKNOWN_STATEMENT: &str = "26000";
     /// duplicate_prepared_statement.
     pub const DUPLICATE_STATEMENT: &str = "42P05";
+    /// The statement needs a transaction block.
+    pub const NO_TRANSACTION: &str = "25P01";
+    /// A transaction block is open already.
+    pub const ACTIVE_TRANSACTION: &str = "25001";
     /// invalid_cursor_name: no such portal.
     pub const UNKNOWN_PORTAL: &str = "34000";
     /// character_not_in_repertoire: the text is not UTF-8.

@@ -59,6 +59,7 @@ impl Core {
             }
             Some(Expect::Execute(run)) => {
                 self.complete(run, tag, link);
+                self.state.follow_unsynced(run.effects());
                 self.is_copying_in = false;
                 if run.step().is_some_and(|s| s.is_uncounted) && !run.is_cut_off {
                     if let Some(Expect::Execute(run)) = front {

@@ -146,6 +146,13 @@ impl Core {
         let mut planned = None;
         let judged = &prepared.judged;
         if judged.local().is_some() || judged.script.statements.is_empty() || self.state.is_orphaned {
+            if self.is_server_busy() && !self.state.is_orphaned {
+                // Whether the block has failed by then must be known.
+                return self.await_replies(link);
+            }
+            if self.state.transaction == TransactionState::Failed && !self.state.is_orphaned {
+                return self.refuse_extended(&failed_transaction(), link);
+            }
             self.answer(put_bind_complete);
         } else {
             let link = match self.place(judged, link) {

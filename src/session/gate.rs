@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::confirm::{Bound, Refusal};
 use super::core::{Core, Progress, behind_opaque, body_report};
 use super::extended::Prepared;
-use super::plan::{Planned, Planning, confirmation};
+use super::plan::{Names, Planned, Planning, confirmation};
 use super::run::Run;
 use crate::guard::{Judged, PlanQuery, Route};
 use crate::policy::{Denial, Pending, PlanVerdict, judge_plan, sqlstate};
@@ -44,7 +44,10 @@ impl Core {
                 Planning::NotAsked if self.has_opaque_in_flight() => {
                     return Err(self.refuse_extended(&behind_opaque(), Some(link)));
                 }
-                Planning::NotAsked => return Err(self.ask_plan_in_batch(plan, &prepared.statement, parameters, link)),
+                Planning::NotAsked => {
+                    let names = Names { statement: bind.statement.to_owned(), portal: bind.portal.to_owned() };
+                    return Err(self.ask_plan_in_batch(plan, &prepared.statement, parameters, names, link));
+                }
                 Planning::Asked { .. } => return Err(self.await_replies(Some(link))),
                 Planning::Answered(_) => {}
             }

@@ -12,6 +12,7 @@ mod driver;
 mod extended;
 mod function_call;
 mod gate;
+mod implicit;
 mod intent;
 mod limits;
 mod local_answer;

@@ -9,10 +9,11 @@ use bytes::BytesMut;
 use super::core::{Core, Progress, Step};
 use super::replies::{Aside, Expect, Own};
 use crate::guard::{Judged, PlanQuery, read_plan};
-use crate::policy::{Confirmation, Denial, Notice, PlanEstimate, PlanVerdict, expected_rows, judge_plan};
+use crate::policy::{Confirmation, Denial, Notice, PlanEstimate, PlanVerdict, expected_rows, judge_plan, sqlstate};
 use crate::upstream::{Link, Statement};
 use crate::wire::{
-    Header, MAX_BUFFERED, Reader, put_bare, put_bind_head, put_execute, put_parse, put_shifted_error, put_target,
+    Header, MAX_BUFFERED, Reader, Report, error_field, put_bare, put_bind_head, put_changed_error, put_execute,
+    put_parse, put_shifted_error, put_target, shifted_position,
 };
 
 /// Name of the proxy's own statement and portal.
@@ -36,9 +37,18 @@ pub(super) enum Planning {
         json: BytesMut,
         /// How far positions in its errors are from those in the client's text.
         shift: isize,
+        /// What the client calls statement and portal; `None` for a simple query.
+        names: Option<Names>,
     },
     /// What the server expects, or why that is not known.
     Answered(Result<PlanEstimate, String>),
+}
+
+/// The client's names of a statement and of the portal that it is bound to.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    pub(super) statement: String,
+    pub(super) portal: String,
 }
 
 impl Planning {
@@ -84,7 +94,8 @@ impl Core {
 
     /// Asks for the plan of a statement of a simple query.
     pub(super) fn ask_plan(&mut self, plan: &PlanQuery, text: &str, link: &mut Link) -> Step {
-        self.put_explain(plan, text, &[0, 0], NO_PARAMETERS, link);
+        put_explain(plan, text, &[0, 0], NO_PARAMETERS, link);
+        self.planning = Planning::Asked { json: BytesMut::new(), shift: plan.shift(text), names: None };
         put_bare(b'S', &mut link.outbox);
         link.in_sync = false;
         self.replies.push_back(Expect::Own(Own::Plan));
@@ -97,36 +108,41 @@ impl Core {
         plan: &PlanQuery,
         statement: &Statement,
         parameters: &[u8],
+        names: Names,
         link: &mut Link,
     ) -> Progress {
-        self.put_explain(plan, &statement.sql, &statement.types, parameters, link);
+        put_explain(plan, &statement.sql, &statement.types, parameters, link);
+        let shift = plan.shift(&statement.sql);
+        self.planning = Planning::Asked { json: BytesMut::new(), shift, names: Some(names) };
         self.expect_extended(Expect::Own(Own::Aside { what: Aside::Plan, closes: CLOSES }), link);
         self.await_replies(Some(link))
     }
 
-    fn put_explain(&mut self, plan: &PlanQuery, text: &str, types: &[u8], parameters: &[u8], link: &mut Link) {
-        let out = &mut link.outbox;
-        // What an EXPLAIN that failed has left behind; of a name that does not exist the server says nothing.
-        put_target(b'C', b'S', NAME, out);
-        put_parse(NAME, plan.sql(text).as_bytes(), types, out);
-        put_bind_head(NAME, NAME, parameters.len() + 2, out);
-        out.extend_from_slice(parameters);
-        // The answer as text, whatever the client wants of its own statement's.
-        out.extend_from_slice(&[0, 0]);
-        put_execute(NAME, out);
-        put_target(b'C', b'P', NAME, out);
-        put_target(b'C', b'S', NAME, out);
-        self.planning = Planning::Asked { json: BytesMut::new(), shift: plan.shift(text) };
-    }
-
     /// EXPLAIN failed, as the statement would have: its error, as if it were the statement's.
     pub(super) fn pass_plan_error(&mut self, body: &[u8]) {
-        let shift = match &self.planning {
-            Planning::Asked { shift, .. } => *shift,
-            Planning::NotAsked | Planning::Answered(_) => 0,
+        let Planning::Asked { shift, names, .. } = std::mem::take(&mut self.planning) else {
+            return put_shifted_error(body, 0, &mut self.out);
         };
-        self.planning = Planning::NotAsked;
-        put_shifted_error(body, shift, &mut self.out);
+        let Some(names) = names else {
+            if error_field(body, b'C').as_deref() == Some(sqlstate::PROTOCOL_VIOLATION) {
+                // EXPLAIN was to be bound to parameters, which a simple query has none of.
+                Report::error("42P02", "there is no parameter $1").write(&mut self.out);
+                return;
+            }
+            return put_shifted_error(body, shift, &mut self.out);
+        };
+        let statement = (format!("statement \"{NAME}\""), format!("statement \"{}\"", names.statement));
+        let portal = match names.portal.as_str() {
+            "" => "unnamed portal".to_owned(),
+            name => format!("portal \"{name}\""),
+        };
+        let portal = (format!("portal \"{NAME}\""), portal);
+        put_changed_error(body, &mut self.out, |field, value| match field {
+            b'P' => shifted_position(value, shift),
+            b'M' => Some(Some(value.replace(&statement.0, &statement.1))),
+            b'W' => Some(Some(value.replace(&portal.0, &portal.1))),
+            _ => None,
+        });
     }
 
     /// Whether a row of this size that is still coming in is a plan, which is read as a whole.
@@ -134,6 +150,21 @@ impl Core {
         header.size <= MAX_BUFFERED
             && matches!(self.replies.front(), Some(Expect::Own(Own::Plan | Own::Aside { what: Aside::Plan, .. })))
     }
+}
+
+/// EXPLAIN of a statement, with the same parameters.
+fn put_explain(plan: &PlanQuery, text: &str, types: &[u8], parameters: &[u8], link: &mut Link) {
+    let out = &mut link.outbox;
+    // What an EXPLAIN that failed has left behind; of a name that does not exist the server says nothing.
+    put_target(b'C', b'S', NAME, out);
+    put_parse(NAME, plan.sql(text).as_bytes(), types, out);
+    put_bind_head(NAME, NAME, parameters.len() + 2, out);
+    out.extend_from_slice(parameters);
+    // The answer as text, whatever the client wants of its own statement's.
+    out.extend_from_slice(&[0, 0]);
+    put_execute(NAME, out);
+    put_target(b'C', b'P', NAME, out);
+    put_target(b'C', b'S', NAME, out);
 }
 
 /// Whether a text has been confirmed.

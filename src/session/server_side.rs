@@ -10,7 +10,8 @@ use crate::config::Mode;
 use crate::policy::{READ_LIMIT, reads_texts_otherwise, sqlstate};
 use crate::upstream::{Applied, Link};
 use crate::wire::{
-    HEADER, Header, MAX_BUFFERED, Report, TransactionState, backend_header, put_parameter_status, put_ready,
+    HEADER, Header, MAX_BUFFERED, Report, TransactionState, backend_header, error_field, put_parameter_status,
+    put_ready,
 };
 
 /// The rest of a message that is passed on, or dropped, piece by piece.
@@ -180,7 +181,9 @@ impl Core {
                 Ok(())
             }
             b'N' => {
-                if !self.is_muted && !self.replies.front().is_some_and(Expect::is_own) {
+                let is_own_block = self.stepwise.as_ref().is_some_and(|s| s.opens_block)
+                    && error_field(body, b'C').as_deref() == Some(sqlstate::ACTIVE_TRANSACTION);
+                if !self.is_muted && !is_own_block && !self.replies.front().is_some_and(Expect::is_own) {
                     self.out.extend_from_slice(message);
                 }
                 Ok(())

@@ -133,6 +133,23 @@ impl SessionState {
         }
     }
 
+    /// A statement of a batch ended well. What it made of the transaction holds for what follows, though only the ReadyForQuery
+    /// of a Sync will tell, which may never be sent.
+    pub(super) fn follow_unsynced(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Begin(_) | Effect::Commit { chain: true } | Effect::Rollback { chain: true } => {
+                    self.transaction = TransactionState::InBlock;
+                }
+                Effect::Commit { chain: false } | Effect::Rollback { chain: false } | Effect::PrepareTransaction => {
+                    self.transaction = TransactionState::Idle;
+                }
+                Effect::RollbackTo(_) => self.transaction = TransactionState::InBlock,
+                _ => {}
+            }
+        }
+    }
+
     /// A statement gave a part of its rows: its functions were called for them, or not yet.
     pub(super) fn suspended(&mut self, effects: &[Effect], leaves_state: bool) {
         for effect in effects {
@@ -344,8 +361,12 @@ impl SessionState {
     pub(super) fn is_reset(&self, parameter: &str, link: &Link) -> bool {
         let name = parameter.to_lowercase();
         let wanted = self.wanted.get(&name);
-        let has_it = matches!(&link.applied, Applied::Known(applied) if applied.get(&name) == wanted);
-        wanted.is_some() && wanted == self.initial.get(&name) && !has_it
+        let is_applied = match &link.applied {
+            Applied::Known(applied) => applied.get(&name) == wanted,
+            // Behind DISCARD ALL, say: everything is set again before the next statement.
+            Applied::Unknown => false,
+        };
+        wanted.is_some() && wanted == self.initial.get(&name) && !is_applied
     }
 
     pub(super) fn initial(&self) -> Settings {

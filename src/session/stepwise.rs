@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use super::confirm::{Bound, Refusal};
 use super::core::{Core, Step};
 use super::count::COUNT;
+use super::implicit::InImplicit;
 use super::intent::IntentGate;
 use super::place::Placed;
 use super::plan::Planning;
@@ -16,7 +17,6 @@ use super::run::Run;
 use super::simple::{failed_transaction, failing_statement};
 use crate::guard::Route;
 use crate::policy::{Denial, PlanVerdict};
-use crate::sql::Effect;
 use crate::upstream::Link;
 use crate::wire::{Report, TransactionState, put_bare, put_bind_head, put_execute, put_parse, put_query, put_target};
 
@@ -29,6 +29,8 @@ pub(super) struct Stepwise {
     next: usize,
     /// What the proxy has opened around it.
     around: Around,
+    /// The statement in flight makes the client's own block of the proxy's transaction.
+    pub(super) opens_block: bool,
     /// A statement failed or was stopped: what follows is not run.
     pub(super) has_failed: bool,
     /// The client's own transaction block has to fail on the server as well.
@@ -58,6 +60,7 @@ impl Stepwise {
             run: Some(Box::new(run)),
             next: 0,
             around: Around::Nothing,
+            opens_block: false,
             has_failed: false,
             must_fail: false,
             stopped_by: None,
@@ -135,6 +138,10 @@ impl Core {
         if stepwise.has_failed {
             return self.end_failed(stepwise, link);
         }
+        if std::mem::take(&mut stepwise.opens_block) {
+            // As with Postgres the implicit transaction has become the client's own block: it, not the proxy, ends it.
+            stepwise.around = Around::Nothing;
+        }
         if std::mem::take(&mut stepwise.must_count)
             && let Some(link) = link
         {
@@ -172,6 +179,13 @@ impl Core {
         if let Some(wait) = self.open_around(stepwise, run, link) {
             return wait;
         }
+        let implicit = match stepwise.around {
+            Around::Transaction => InImplicit::of(run.effects()),
+            Around::Nothing | Around::Savepoint => InImplicit::Alike,
+        };
+        if let InImplicit::Refused(report) = implicit {
+            return self.stop(stepwise, &report);
+        }
         let mut notices = vec![];
         if let Some(plan) = &step.plan {
             run.expect(self.planning.estimate());
@@ -195,18 +209,23 @@ impl Core {
                 self.tell_notices(&permit.notices);
             }
         }
-        if step.is_uncounted && !std::mem::replace(&mut stepwise.is_counted, true) {
+        // In a failed block the server refuses it, whatever it is, and would refuse to count as well.
+        let is_failed = self.state.transaction == TransactionState::Failed;
+        if step.is_uncounted && !is_failed && !std::mem::replace(&mut stepwise.is_counted, true) {
             self.send_own(COUNT, Own::Count(Stage::Before), link);
             return Taken::Waits(Step::AwaitReplies);
         }
         self.note_sequence_mover(&judged, link);
         self.tell_notices(&notices);
+        match implicit {
+            InImplicit::OpensBlock => stepwise.opens_block = true,
+            InImplicit::Warned(report) if self.state.wanted.get("client_min_messages") != Some("error") => {
+                self.answer(|out| report.write(out));
+            }
+            InImplicit::Warned(_) | InImplicit::Alike | InImplicit::Refused(_) => {}
+        }
         self.send_step(stepwise, run, link);
         self.planning = Planning::NotAsked;
-        if stepwise.around == Around::Transaction && run.effects().iter().any(|e| matches!(e, Effect::Begin(_))) {
-            // As with Postgres the implicit transaction becomes the client's own block: it, not the proxy, ends it.
-            stepwise.around = Around::Nothing;
-        }
         stepwise.next += 1;
         Taken::Sent
     }

@@ -321,25 +321,27 @@ pub fn error_field(body: &[u8], wanted: u8) -> Option<String> {
 /// An ErrorResponse whose position (field `P`, in characters) is moved by `by`: a statement that was sent alone is a part of
 /// a longer text for the client, and one that was sent in an EXPLAIN of a shorter one. A position before its text is left out.
 pub fn put_shifted_error(body: &[u8], by: isize, out: &mut BytesMut) {
-    let shifted = |value: &str| {
-        let position = value.parse::<isize>().ok()?.saturating_add(by);
-        Some(if position < 1 { None } else { Some(position.to_string()) })
-    };
-    put_changed_error(body, b'P', shifted, out);
+    put_changed_error(body, out, |field, value| if field == b'P' { shifted_position(value, by) } else { None });
+}
+
+/// A position moved by `by`, as [`put_changed_error`] takes it.
+pub fn shifted_position(value: &str, by: isize) -> Option<Option<String>> {
+    let position = value.parse::<isize>().ok()?.saturating_add(by);
+    Some((position >= 1).then(|| position.to_string()))
 }
 
 /// An ErrorResponse whose primary message has another name of something in it.
 pub fn put_renamed_error(body: &[u8], from: &str, to: &str, out: &mut BytesMut) {
-    put_changed_error(body, b'M', |value| Some(Some(value.replace(from, to))), out);
+    put_changed_error(body, out, |field, value| (field == b'M').then(|| Some(value.replace(from, to))));
 }
 
-/// An ErrorResponse with one field changed, where `change` gives it another value, or left out, where it gives none.
-fn put_changed_error(body: &[u8], field: u8, change: impl Fn(&str) -> Option<Option<String>>, out: &mut BytesMut) {
+/// An ErrorResponse with fields changed, where `change` gives them another value, or left out, where it gives none.
+pub fn put_changed_error(body: &[u8], out: &mut BytesMut, change: impl Fn(u8, &str) -> Option<Option<String>>) {
     let mut changed = BytesMut::with_capacity(body.len() + 8);
     let mut reader = Reader::new(body);
     while let Ok(code) = reader.u8() {
         let Ok(value) = reader.cstr() else { break };
-        let new = if code == field { std::str::from_utf8(value).ok().and_then(&change) } else { None };
+        let new = std::str::from_utf8(value).ok().and_then(|value| change(code, value));
         if new == Some(None) {
             continue;
         }

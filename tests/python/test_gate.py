@@ -253,6 +253,24 @@ def test_errors_at_bind(gated):
             assert conn.execute("SELECT id FROM events WHERE id = %s", [7]).fetchone() == (7,)
 
 
+@pytest.mark.parametrize("name", ["", "mine"])
+def test_errors_at_bind_tell_the_clients_names(gated, name):
+    with gated.wire_login("alice", "prod") as wire:
+        wire.send(parse("SELECT * FROM events WHERE id = $1::int", name), bind(name, name, ("x",)), SYNC)
+        (error,) = [m.fields() for m in wire.until() if m.kind == "E"]
+        portal = f'portal "{name}"' if name else "unnamed portal"
+        assert error["C"] == "22P02" and error["W"].startswith(f"{portal} parameter $1"), error
+        wire.send(parse("SELECT * FROM events WHERE id = $1::int", "other"), bind("other", name), SYNC)
+        (error,) = [m.fields() for m in wire.until() if m.kind == "E"]
+        assert error["M"] == 'bind message supplies 0 parameters, but prepared statement "other" requires 1'
+
+
+def test_a_simple_query_has_no_parameters(gated):
+    with gated.wire_login("alice", "prod") as wire:
+        (error,) = [m.fields() for m in wire.simple("SELECT * FROM events WHERE id = $1") if m.kind == "E"]
+        assert (error["C"], error["M"]) == ("42P02", "there is no parameter $1")
+
+
 def test_warnings(cluster, database, make_proxy):
     proxy = make_proxy({"roles": {"engineer": {"prod": {"join_without_condition": "warn"}}}}, {("app", "prod"): database})
     for factory in (psycopg.ClientCursor, psycopg.Cursor):

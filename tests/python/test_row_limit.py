@@ -235,3 +235,64 @@ def test_function_call_writes_no_rows(limited, tables):
         conn.send(w.function_call(2925))
         assert w.errors(conn.until()) == ["0A000"]
     assert tables() == before
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_in_a_failed_block_the_servers_own_error(limited, protocol):
+    """Nothing is counted where every statement is refused."""
+    write = WRITES["in with"].format(n=5)
+    with limited.wire_login("app", "prod") as conn:
+        conn.simple("BEGIN")
+        conn.simple("SELECT 1/0")
+        if protocol == "simple":
+            answer = conn.simple(write)
+        else:
+            conn.send(parse(write), bind(), execute(), SYNC)
+            answer = conn.until()
+        assert w.errors(answer) == ["25P02"] and status(answer) == "E"
+
+
+def test_behind_a_commit_without_a_sync(limited, tables):
+    """The block has ended though no ReadyForQuery has told so: what follows has a transaction of the proxy's."""
+    before = tables()
+    with limited.wire_login("app", "prod") as conn:
+        conn.simple("BEGIN")
+        conn.send(parse("COMMIT"), bind(), execute(), query(WRITES["update"].format(n=LIMIT + 1)))
+        answer = conn.until()
+        assert w.errors(answer) == ["54000"] and status(answer) == "I"
+    assert tables() == before
+
+
+def test_behind_a_begin_without_a_sync(limited, tables):
+    """The block is the client's own, which it alone ends."""
+    before = tables()
+    with limited.wire_login("app", "prod") as conn:
+        conn.send(parse("BEGIN"), bind(), execute(), query(WRITES["update"].format(n=5)))
+        answer = conn.until()
+        assert w.errors(answer) == [] and status(answer) == "T"
+        conn.simple("ROLLBACK")
+    assert tables() == before
+
+
+IMPLICIT = [
+    # Text of several statements, warnings, errors, status.
+    ("{w}; BEGIN; {w}", [], [], "T"), ("{w}; START TRANSACTION ISOLATION LEVEL SERIALIZABLE", [], ["25001"], "I"),
+    ("{w}; COMMIT; {w}", ["25P01"], [], "I"), ("{w}; ROLLBACK; {w}", ["25P01"], [], "I"), ("{w}; SAVEPOINT a; {w}", [], ["25P01"], "I"),
+    ("{w}; RELEASE a", [], ["25P01"], "I"), ("{w}; ROLLBACK TO a", [], ["25P01"], "I"), ("{w}; COMMIT AND CHAIN", [], ["25P01"], "I"),
+    ("{w}; ROLLBACK AND CHAIN", [], ["25P01"], "I"), ("BEGIN; {w}; BEGIN", ["25001"], [], "T"),
+]
+
+
+@pytest.mark.parametrize("text,warnings,errors,state", IMPLICIT)
+def test_an_implicit_transaction_is_no_block(limited, tables, cluster, text, warnings, errors, state):
+    """The proxy's transaction around the statements of a text behaves as Postgres's implicit one."""
+    text = text.format(w=WRITES["update"].format(n=5))
+    told = []
+    for conn in (limited.wire_login("app", "prod"), cluster.wire("row_limit")):
+        with conn:
+            answer = conn.simple(text)
+            assert [m.fields()["C"] for m in answer if m.kind == "N"] == warnings
+            assert w.errors(answer) == errors and status(answer) == state
+            told.append([{k: v for k, v in m.fields().items() if k in "SVCM"} for m in answer if m.kind in "NE"])
+            conn.simple("ROLLBACK")
+    assert told[0] == told[1]
