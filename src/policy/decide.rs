@@ -38,7 +38,11 @@ pub fn decide(script: &Arc<Script>, policy: &Policy, view: &SessionView<'_>) -> 
         }
     }
     match confirm {
-        Some(denial) => Verdict::Confirm(Pending { denial, _sealed: Sealed }),
+        Some(denial) => {
+            let statement = |index| Context { script, index, policy, view, tables: view.tables };
+            let is_plannable = !(0..script.statements.len()).any(|index| guards::may_run_code(&statement(index)));
+            Verdict::Confirm(Pending { denial, is_plannable, _sealed: Sealed })
+        }
         None => Verdict::Allow(Permit {
             script: Arc::clone(script),
             rule,
