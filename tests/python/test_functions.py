@@ -274,6 +274,16 @@ class TestMadeInTheSession:
             assert maker.execute("SELECT 1").fetchone() == (1,)
             wait_until(lambda: refused(other, "SELECT @## 1 WHERE false") == "opaque-write", "the catalog is loaded", 20)
 
+    @pytest.mark.parametrize("then", ["idle", "gone"])
+    def test_another_session_learns_of_it_whatever_its_maker_does(self, own, then):
+        """The maker's own next statement would wait for the catalog: others do not have to wait for that statement."""
+        with own.connect("mig", "prod") as maker, own.connect("mig", "prod") as other:
+            maker.execute(f"CREATE OPERATOR @#{'!' if then == 'idle' else '?'} (FUNCTION = nuke, RIGHTARG = int)")
+            if then == "gone":
+                maker.close()
+            statement = f"SELECT @#{'!' if then == 'idle' else '?'} 1 WHERE false"
+            wait_until(lambda: refused(other, statement) == "opaque-write", "the catalog is loaded", 20)
+
     def test_rolled_back(self, own):
         with own.connect("mig", "prod", autocommit=False) as conn:
             conn.execute("CREATE OPERATOR ?## (FUNCTION = nuke, RIGHTARG = int)")
