@@ -300,7 +300,7 @@ impl Judge {
             Verdict::Confirm(_) | Verdict::Deny(_) => vec![],
         };
         let is_reported = matches!(&verdict, Verdict::Allow(permit) if !permit.would_deny.is_empty());
-        let may_be_planned = matches!(&verdict, Verdict::Confirm(pending) if pending.may_be_planned);
+        let is_planned_to_confirm = matches!(&verdict, Verdict::Confirm(pending) if pending.is_plannable);
         let class = script.statements.iter().map(|f| f.class).max_by_key(severity).unwrap_or(Class::Misc);
         Judged {
             text: text.into(),
@@ -318,7 +318,7 @@ impl Judge {
             moves_sequences: script.statements.iter().any(moves_sequences),
             needs_primary: script.statements.iter().any(needs_primary),
             plan_to_confirm: match script.statements.as_slice() {
-                [facts] if may_be_planned => planned(text, facts).map(PlanQuery::new),
+                [facts] if is_planned_to_confirm => planned(text, facts).map(PlanQuery::new),
                 // What follows others in its text cannot be planned before they have run.
                 _ => None,
             },

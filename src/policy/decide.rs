@@ -39,8 +39,9 @@ pub fn decide(script: &Arc<Script>, policy: &Policy, view: &SessionView<'_>) -> 
     }
     match confirm {
         Some(denial) => {
-            let may_be_planned = !contexts(script, policy, view).any(|cx| guards::of_statement(&cx).opaque);
-            Verdict::Confirm(Pending { denial, may_be_planned, _sealed: Sealed })
+            let statement = |index| Context { script, index, policy, view, tables: view.tables };
+            let is_plannable = !(0..script.statements.len()).any(|index| guards::may_run_code(&statement(index)));
+            Verdict::Confirm(Pending { denial, is_plannable, _sealed: Sealed })
         }
         None => Verdict::Allow(Permit {
             script: Arc::clone(script),
@@ -51,15 +52,6 @@ pub fn decide(script: &Arc<Script>, policy: &Policy, view: &SessionView<'_>) -> 
             _sealed: Sealed,
         }),
     }
-}
-
-/// Each statement by what the session is before the text.
-fn contexts<'a>(
-    script: &'a Script,
-    policy: &'a Policy,
-    view: &'a SessionView<'a>,
-) -> impl Iterator<Item = Context<'a>> {
-    (0..script.statements.len()).map(move |index| Context { script, index, policy, view, tables: view.tables })
 }
 
 /// What is thought of one statement of a text.

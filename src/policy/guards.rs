@@ -63,8 +63,13 @@ fn may_leave_unseen_state(cx: &Context<'_>) -> bool {
         | Family::Temporary
         | Family::Change
         | Family::Lock
-        | Family::Bookkeeping => cx.opaque_calls().next().is_some() || cx.hidden_code().is_some(),
+        | Family::Bookkeeping => may_run_code(cx),
     }
+}
+
+/// Whether a statement reaches code that may do anything, by a call or hidden.
+pub(super) fn may_run_code(cx: &Context<'_>) -> bool {
+    cx.opaque_calls().next().is_some() || cx.hidden_code().is_some()
 }
 
 /// Whether the server counts rows that this statement changes, and a rollback can still undo them. What PREPARE names does not

@@ -4,7 +4,7 @@ use crate::config::{Action, Policy};
 use crate::sql::functions::Category;
 use crate::sql::{Facts, Kind, Verb};
 
-use super::rules::{Phrase, is_catalog};
+use super::rules::{Phrase, is_known_catalog};
 use super::{Confirmation, Denial, Notice, RuleId, sqlstate};
 
 /// A rule that needs a plan. docs/policy.md has a section for each.
@@ -231,7 +231,7 @@ fn grouped(n: u64) -> String {
 fn looks_at_the_catalog_only(facts: &Facts) -> bool {
     facts.kind == Kind::Select
         && !facts.reads.is_empty()
-        && facts.reads.iter().all(is_catalog)
+        && facts.reads.iter().all(is_known_catalog)
         && facts.writes.is_empty()
         && facts.functions.iter().all(|call| !matches!(super::rules::category(call), Some(Category::RunsSql)))
 }

@@ -1,6 +1,6 @@
 //! Tables that a session has just made or checked: what would hold up others on a table in use holds up nobody there.
 
-use crate::sql::{Change, Constraint, Effect, Facts, Name, SchemaChange};
+use crate::sql::{Change, Constraint, Effect, Facts, Name, SchemaChange, Scope, SettingValue};
 
 /// Most tables of each list: what a session makes must not grow without end. Those beyond it count as in use.
 const MOST: usize = 1_000;
@@ -20,12 +20,22 @@ pub struct SessionTables {
     until_commit: Vec<Name>,
     /// Those of which it has validated a constraint.
     checked: Vec<Name>,
+    /// search_path goes back to what it was when the transaction ends.
+    path_is_local: bool,
+    /// search_path names pg_temp, or may, so that a temporary table need not be what its bare name means.
+    hides_temporary: bool,
 }
 
 impl SessionTables {
     /// A session that knows of none.
-    pub const NONE: &'static SessionTables =
-        &SessionTables { made: vec![], temporary: vec![], until_commit: vec![], checked: vec![] };
+    pub const NONE: &'static SessionTables = &SessionTables {
+        made: vec![],
+        temporary: vec![],
+        until_commit: vec![],
+        checked: vec![],
+        path_is_local: false,
+        hides_temporary: false,
+    };
 
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
@@ -47,22 +57,56 @@ impl SessionTables {
     pub fn learn(&mut self, facts: &Facts) {
         for effect in &facts.effects {
             if matches!(effect, Effect::DiscardAll | Effect::DiscardTemp) {
-                self.temporary.clear();
-                self.until_commit.clear();
+                self.forget_temporary();
             }
-            if moves_names(effect) {
-                for list in self.lists() {
-                    list.retain(|name| name.schema.is_some());
-                }
-            }
+            self.follow_path(effect);
+        }
+        if matches!(&*facts.tag, "ALTER SCHEMA" | "DROP SCHEMA") {
+            // Behind it a name with a schema, too, may mean another table.
+            self.lists().into_iter().for_each(Vec::clear);
         }
         for change in &facts.schema_changes {
             self.learn_change(change);
         }
     }
 
+    /// An unqualified name may mean another table behind a change of search_path.
+    fn follow_path(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Set { name, value, scope, .. } if name == "search_path" => {
+                let names_temporary = !matches!(value, SettingValue::Text(path) if !path.contains("pg_temp"));
+                match scope {
+                    Scope::Transaction => {
+                        self.path_is_local = true;
+                        self.hides_temporary |= names_temporary;
+                    }
+                    Scope::Session => self.hides_temporary = names_temporary,
+                }
+            }
+            Effect::Reset(name) if name == "search_path" => self.hides_temporary = false,
+            Effect::ResetAll | Effect::DiscardAll => self.hides_temporary = false,
+            Effect::SetUnknown => self.hides_temporary = true,
+            _ => return,
+        }
+        self.forget_unqualified();
+    }
+
+    /// search_path has changed.
+    fn forget_unqualified(&mut self) {
+        for list in self.lists() {
+            list.retain(|name| name.schema.is_some());
+        }
+    }
+
+    /// search_path names pg_temp: what a temporary table's bare name means, another schema may decide.
+    pub fn forget_temporary(&mut self) {
+        self.temporary.clear();
+        self.until_commit.clear();
+    }
+
     fn learn_change(&mut self, SchemaChange { object, change }: &SchemaChange) {
         match change {
+            Change::CreateTable { temporary: true, .. } if self.hides_temporary && object.schema.is_none() => {}
             Change::CreateTable { drops_on_commit: true, .. } => add(&mut self.until_commit, object),
             Change::CreateTable { temporary: true, .. } => add(&mut self.temporary, object),
             Change::CreateTable { .. } => add(&mut self.made, object),
@@ -93,9 +137,14 @@ impl SessionTables {
         }
     }
 
+    /// A table is gone, by any name that may have meant it.
     fn remove(&mut self, table: &Name) {
+        let is_other = |name: &Name| {
+            let schemas = name.schema.as_ref().zip(table.schema.as_ref());
+            name.name != table.name || schemas.is_some_and(|(a, b)| a != b)
+        };
         for list in self.lists() {
-            list.retain(|name| name != table);
+            list.retain(is_other);
         }
     }
 
@@ -106,27 +155,21 @@ impl SessionTables {
     /// The transaction has ended.
     pub fn end_transaction(&mut self) {
         self.until_commit.clear();
+        if std::mem::take(&mut self.path_is_local) {
+            self.forget_unqualified();
+        }
     }
 
     /// What is known behind a statement of the same text. A rollback may undo any of it.
     pub fn learn_in_text(&mut self, facts: &Facts) {
         for effect in &facts.effects {
             match effect {
-                Effect::Begin(_) | Effect::Commit { .. } | Effect::PrepareTransaction => self.end_transaction(),
+                Effect::Commit { .. } | Effect::PrepareTransaction => self.end_transaction(),
                 Effect::Rollback { .. } | Effect::RollbackTo(_) => *self = Self::default(),
                 _ => {}
             }
         }
         self.learn(facts);
-    }
-}
-
-/// Whether an unqualified name may mean another table afterwards.
-fn moves_names(effect: &Effect) -> bool {
-    match effect {
-        Effect::Set { name, .. } | Effect::Reset(name) => name == "search_path",
-        Effect::ResetAll | Effect::DiscardAll | Effect::SetUnknown => true,
-        _ => false,
     }
 }
 
@@ -173,6 +216,18 @@ mod tests {
             (&["BEGIN; CREATE TEMP TABLE t (a int) ON COMMIT DROP"], true),
             (&["BEGIN; CREATE TEMP TABLE t (a int) ON COMMIT DROP; COMMIT"], false),
             (&["CREATE TABLE s.t (a int)"], false),
+            (&["BEGIN; SET LOCAL search_path TO s; CREATE TABLE t (a int)"], true),
+            (&["BEGIN; SET LOCAL search_path TO s; CREATE TABLE t (a int); COMMIT"], false),
+            (&["SET LOCAL search_path TO s; BEGIN; CREATE TABLE t (a int); COMMIT"], false),
+            (&["BEGIN; SELECT set_config('search_path', 's', true); CREATE TABLE t (a int); COMMIT"], false),
+            (&["CREATE TABLE t (a int)", "ALTER SCHEMA s RENAME TO u"], false),
+            (&["CREATE TABLE t (a int)", "DROP SCHEMA s CASCADE"], false),
+            (&["CREATE TABLE t (a int)", "DROP TABLE s.t"], false),
+            (&["CREATE TABLE t (a int)", "ALTER TABLE s.t RENAME TO u"], false),
+            (&["SET search_path TO public, pg_temp", "CREATE TEMP TABLE t (a int)"], false),
+            (&["SET search_path TO public, pg_temp", "CREATE TABLE t (a int)"], true),
+            (&["SET search_path TO public, pg_temp; RESET search_path", "CREATE TEMP TABLE t (a int)"], true),
+            (&["SELECT set_config('search_path', $1, false)", "CREATE TEMP TABLE t (a int)"], false),
             (&["CREATE TABLE \"T\" (a int)"], false),
         ] {
             assert_eq!(is_own(texts, None, "t"), own, "{texts:?}");

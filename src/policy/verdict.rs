@@ -71,15 +71,15 @@ pub enum Verdict {
     Deny(Denial),
 }
 
-/// A text that waits for its confirmation: it may be parsed, described and planned upstream, not run. Made by
+/// A text that waits for its confirmation: it may be parsed and described upstream, and planned where that runs nothing. Made by
 /// [`super::decide`] alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pending {
     /// What the client is told when it would run it.
     pub denial: Denial,
-    /// Whether planning it runs nothing of the database's own: the planner calls what says that it is IMMUTABLE, and EXECUTE's
-    /// arguments.
-    pub may_be_planned: bool,
+    /// Planning it runs nothing: the planner calls functions of constants that say they are IMMUTABLE, and one that reaches code
+    /// which may do anything would have done it before the user has said yes.
+    pub is_plannable: bool,
     pub(super) _sealed: Sealed,
 }
 

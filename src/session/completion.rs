@@ -139,9 +139,12 @@ impl Core {
             run.judged.script.statements.get(run.statement).is_some_and(|facts| {
                 matches!(facts.kind, Kind::Ddl | Kind::CreateTableAs | Kind::Select | Kind::Execute)
             });
-        if makes_tables && self.state.wanted.get("search_path").is_some_and(|path| path.contains("pg_temp")) {
-            // What is made without a schema may be temporary without saying so.
-            self.state.doubt.pins();
+        if self.state.wanted.get("search_path").is_some_and(|path| path.contains("pg_temp")) {
+            self.state.tables.forget_temporary();
+            if makes_tables {
+                // What is made without a schema may be temporary without saying so.
+                self.state.doubt.pins();
+            }
         }
         self.has_changed_schema |= changes_schema(tag);
         if self.has_changed_schema {

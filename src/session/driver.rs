@@ -86,6 +86,8 @@ pub async fn run(session: Session) {
         driver.registered.control.wake();
     }
     let why = driver.serve().await;
+    // Whatever ended it, what it has committed is there.
+    driver.follow_catalog();
     driver.end(why).await;
 }
 

@@ -29,6 +29,8 @@ pub(super) enum Behind {
     Nothing,
     /// It has to be loaded once the transaction has ended.
     Changed,
+    /// It was asked for, under this number, and the session's next statement waits for it.
+    Awaited(u64),
     /// It was asked for, under this number.
     Asked(u64),
 }
@@ -70,11 +72,17 @@ impl Core {
 
     /// Whether the next statement must wait for the catalog: where nothing hangs on it, it is loaded in the background.
     pub(super) fn waits_for_catalog(&self) -> bool {
-        self.catalog_behind() == Behind::Changed && self.judge.policy.opaque_write != Action::Allow
+        matches!(self.catalog_behind(), Behind::Changed | Behind::Awaited(_))
+            && self.judge.policy.opaque_write != Action::Allow
     }
 
-    /// The catalog will be loaded; `ticket` tells when it has been.
+    /// The catalog will be loaded for the sake of others, too; `ticket` tells when it has been.
     pub(super) fn catalog_asked(&mut self, ticket: u64) {
+        self.made.behind = if self.waits_for_catalog() { Behind::Awaited(ticket) } else { Behind::Asked(ticket) };
+    }
+
+    /// The catalog could not be loaded: nobody waits for a later attempt.
+    pub(super) fn catalog_failed(&mut self, ticket: u64) {
         self.made.behind = Behind::Asked(ticket);
     }
 

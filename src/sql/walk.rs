@@ -523,9 +523,10 @@ impl Walk<'_> {
     }
 }
 
-/// Whether the parser took a word for a name that is reserved in Postgres: it has misread what is around it.
+/// Whether the parser took a word for a name that is reserved in Postgres, or for a function's name that begins a query: it has
+/// misread what is around it.
 fn is_misread(ident: &Ident) -> bool {
-    ident.quote_style.is_none() && keywords::is_reserved(&ident.value)
+    ident.quote_style.is_none() && (keywords::is_reserved(&ident.value) || ident.value == "values")
 }
 
 /// The left operand of an operator that binds tighter than NOT.

@@ -103,6 +103,18 @@ def test_the_refusal_tells_the_rows(staged, table):
         assert "expects" not in error.value.diag.message_detail
 
 
+def test_planning_runs_nothing(staged, table):
+    """The planner calls what says it is IMMUTABLE: it is not asked before the user has said yes."""
+    with staged.connect("alice", "stg") as conn:
+        conn.execute("CREATE OR REPLACE FUNCTION lose() RETURNS int LANGUAGE plpgsql AS 'BEGIN DELETE FROM losable WHERE a > 0; RETURN 1; END'")
+        conn.execute("CREATE OR REPLACE FUNCTION lying() RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM lose(); RETURN 1; END'")
+        for cursor in (psycopg.ClientCursor(conn), conn.cursor()):
+            for statement in ("SELECT lying()", "UPDATE losable SET a = 3 WHERE a = lying()", "EXPLAIN SELECT lying()"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    cursor.execute(statement)
+                assert table() == 2
+
+
 def test_what_cannot_be_planned_fails_with_the_servers_error(staged):
     with staged.connect("alice", "stg") as conn:
         with pytest.raises(psycopg.errors.UndefinedTable, match="nowhere"):

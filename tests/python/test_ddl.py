@@ -244,6 +244,28 @@ def test_what_one_session_has_made_is_in_use_for_another(migrating, owner, mig):
     mig.execute("CREATE INDEX ON fresh (id)")
 
 
+def test_a_new_table_of_the_same_name_elsewhere(migrating, owner, mig):
+    """What a bare name means changes with search_path, and with the schemas on it."""
+    owner.execute("DROP SCHEMA IF EXISTS aside CASCADE; CREATE SCHEMA aside")
+    with mig.transaction():
+        mig.execute("SET LOCAL search_path = aside")
+        mig.execute("CREATE TABLE orders (id int)")
+        mig.execute("CREATE INDEX ON orders (id)")
+    with pytest.raises(Refused, match="CREATE INDEX without CONCURRENTLY"):
+        mig.execute("CREATE INDEX ON orders (code)")
+    owner.execute("DROP TABLE aside.orders")
+    mig.execute("SET search_path = aside, public")
+    mig.execute("CREATE TABLE orders (id int)")
+    mig.execute("ALTER SCHEMA aside RENAME TO away")
+    with pytest.raises(Refused, match="CREATE INDEX without CONCURRENTLY"):
+        mig.execute("CREATE INDEX ON orders (code)")
+    owner.execute("DROP SCHEMA away CASCADE")
+    with migrating.connect("mig", "prod", options="-c search_path=public,pg_temp") as conn:
+        conn.execute("CREATE TEMP TABLE orders (id int)")
+        with pytest.raises(Refused, match="CREATE INDEX without CONCURRENTLY"):
+            conn.execute("CREATE INDEX ON orders (code)")
+
+
 def test_temporary_tables(migrating, owner, mig):
     mig.execute("CREATE TEMP TABLE picked (id int)")
     mig.execute("CREATE INDEX ON picked (id)")

@@ -138,7 +138,9 @@ def own(cluster, make_module_proxy):
     name = cluster.fresh_database("functions")
     with cluster.connect(name) as conn:
         conn.execute(SCHEMA)
-    proxy = make_module_proxy(None, {("app", tier): name for tier in ("int", "stg", "prod")})
+    # What is asked of DDL here is what it calls, not how it locks.
+    locks_are_fine = {"roles": {"migrator": {"prod": {"unsafe_ddl": "allow"}}}}
+    proxy = make_module_proxy(locks_are_fine, {("app", tier): name for tier in ("int", "stg", "prod")})
     proxy.database_name = name
 
     def is_loaded():
@@ -276,6 +278,16 @@ class TestMadeInTheSession:
             maker.execute("CREATE OPERATOR @## (FUNCTION = nuke, RIGHTARG = int)")
             assert maker.execute("SELECT 1").fetchone() == (1,)
             wait_until(lambda: refused(other, "SELECT @## 1 WHERE false") == "opaque-write", "the catalog is loaded", 20)
+
+    @pytest.mark.parametrize("then", ["idle", "gone"])
+    def test_another_session_learns_of_it_whatever_its_maker_does(self, own, then):
+        """The maker's own next statement would wait for the catalog: others do not have to wait for that statement."""
+        with own.connect("mig", "prod") as maker, own.connect("mig", "prod") as other:
+            maker.execute(f"CREATE OPERATOR @#{'!' if then == 'idle' else '?'} (FUNCTION = nuke, RIGHTARG = int)")
+            if then == "gone":
+                maker.close()
+            statement = f"SELECT @#{'!' if then == 'idle' else '?'} 1 WHERE false"
+            wait_until(lambda: refused(other, statement) == "opaque-write", "the catalog is loaded", 20)
 
     def test_rolled_back(self, own):
         with own.connect("mig", "prod", autocommit=False) as conn:

@@ -1,5 +1,6 @@
 //! The rules: one file a family, one registry of them all. docs/policy.md has a section for each.
 
+mod catalog_relations;
 mod code;
 mod context;
 mod functions;
@@ -18,7 +19,7 @@ mod unsafe_ddl;
 pub use context::known_or_opaque;
 pub(crate) use context::qualified;
 pub(super) use context::{Context, Finding, Phrase, category};
-pub(super) use reason::is_catalog;
+pub(super) use reason::is_known_catalog;
 pub use settings::reads_texts_otherwise;
 
 use super::{RuleId, sqlstate};

@@ -1,5 +1,6 @@
 //! A reason before anything is read or written.
 
+use super::catalog_relations;
 use super::context::{Context, Finding};
 use crate::config::ReasonRule;
 use crate::policy::FunctionNature;
@@ -56,7 +57,7 @@ fn looks_at_the_catalog_only(cx: &Context<'_>) -> bool {
 fn holds_no_data(name: &Name) -> bool {
     const DATA: &[&str] =
         &["pg_largeobject", "pg_statistic", "pg_statistic_ext_data", "pg_stats", "pg_stats_ext", "pg_stats_ext_exprs"];
-    is_catalog(name) && !DATA.contains(&name.name.as_str())
+    is_known_catalog(name) && !DATA.contains(&name.name.as_str())
 }
 
 fn calls_built_ins_only(cx: &Context<'_>, facts: &Facts) -> bool {
@@ -70,8 +71,14 @@ fn calls_built_ins_only(cx: &Context<'_>, facts: &Facts) -> bool {
     })
 }
 
-/// pg_catalog comes before every schema of the search path, so that an unqualified `pg_class` is the catalog's.
-pub(in crate::policy) fn is_catalog(name: &Name) -> bool {
+/// Whether a read is one of the catalog: pg_catalog comes before every schema of the search path, so that an unqualified
+/// `pg_class` is the catalog's. A name that is not known may be a table of the user's.
+pub(in crate::policy) fn is_known_catalog(name: &Name) -> bool {
+    is_catalog(name) && (name.schema.is_some() || catalog_relations::has(&name.name))
+}
+
+/// Whether a name is the catalog's, or may be that of a newer server's.
+pub(super) fn is_catalog(name: &Name) -> bool {
     match name.schema.as_deref() {
         Some(schema) => schema == "pg_catalog" || schema == "information_schema",
         None => name.name.starts_with("pg_"),

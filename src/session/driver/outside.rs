@@ -96,24 +96,29 @@ impl Driver {
 
     /// The session has made code: the catalog is loaded before its next statement is judged.
     pub(super) async fn load_catalog(&mut self) {
-        let ticket = self.target.ask_for_catalog();
+        let ticket = match self.core.catalog_behind() {
+            Behind::Awaited(ticket) | Behind::Asked(ticket) => ticket,
+            Behind::Nothing | Behind::Changed => self.target.ask_for_catalog(),
+        };
         if self.target.load_catalog(&self.server, ticket).await {
             self.core.catalog_loaded();
         } else {
             // What it has made stays under suspicion until a later attempt has gone well.
-            self.core.catalog_asked(ticket);
+            self.core.catalog_failed(ticket);
         }
     }
 
-    /// Has the catalog loaded in the background where nothing waits for it, and notes when it has been.
+    /// Has the catalog loaded in the background for all other sessions, and notes when it has been.
     pub(super) fn follow_catalog(&mut self) {
         match self.core.catalog_behind() {
-            Behind::Changed if !self.core.waits_for_catalog() => {
+            Behind::Changed => {
                 let ticket = self.target.ask_for_catalog();
                 self.core.catalog_asked(ticket);
             }
-            Behind::Asked(ticket) if self.target.has_catalog(ticket) => self.core.catalog_loaded(),
-            Behind::Nothing | Behind::Changed | Behind::Asked(_) => {}
+            Behind::Awaited(ticket) | Behind::Asked(ticket) if self.target.has_catalog(ticket) => {
+                self.core.catalog_loaded();
+            }
+            Behind::Nothing | Behind::Awaited(_) | Behind::Asked(_) => {}
         }
     }
 

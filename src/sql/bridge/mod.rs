@@ -6,6 +6,7 @@ mod rewrites;
 use std::borrow::Cow;
 
 use self::rewrites::REWRITES;
+use super::keywords;
 use super::lexer::{Token, TokenKind};
 
 /// One gap of sqlparser's and how it is bridged.
@@ -44,6 +45,9 @@ const UNKNOWN: TokenKind<'static> = TokenKind::Param("$0");
 /// An operator that is nobody's, of which nothing is known.
 const OPERATOR: TokenKind<'static> = TokenKind::Operator("<##>");
 
+/// A name in WITH that no query means.
+const UNUSED: TokenKind<'static> = TokenKind::Quoted(Cow::Borrowed("<unused>"));
+
 /// `x BETWEEN SYMMETRIC a AND b` reads as `x <#=#> a <#&#> b`.
 pub(super) const SYMMETRIC: &str = "<#=#>";
 /// `x NOT BETWEEN SYMMETRIC a AND b` reads as `x <#!#> a <#&#> b`.
@@ -51,29 +55,30 @@ pub(super) const NOT_SYMMETRIC: &str = "<#!#>";
 /// The AND of both.
 pub(super) const SYMMETRIC_AND: &str = "<#&#>";
 
+/// How a VALUES behind the name that no query means is spelled.
+const UNUSED_WITH: &str = "with \"<unused>\" as ( select $0 ) values";
+
 /// A predicate's text as it was written, where it can be told.
 pub(super) fn unbridged(text: &str) -> String {
-    let words = [(SYMMETRIC, "between symmetric"), (NOT_SYMMETRIC, "not between symmetric"), (SYMMETRIC_AND, "and")];
+    let words = [
+        (SYMMETRIC, "between symmetric"),
+        (NOT_SYMMETRIC, "not between symmetric"),
+        (SYMMETRIC_AND, "and"),
+        (UNUSED_WITH, "values"),
+    ];
     words.into_iter().fold(text.to_owned(), |text, (mark, words)| text.replace(mark, words))
 }
 
 /// Rewrites that are always made, because sqlparser reads something else into the words: it takes ONLY, a reserved word, for a
-/// table's name.
+/// table's name, and the VALUES of a query that is a value, `a = (VALUES (1))`, for a function's.
 pub(super) fn always<'t, 'a>(tokens: &'t [Token<'a>]) -> Cow<'t, [Token<'a>]> {
-    let is_only = |i: usize| {
-        tokens[i].is("only")
-            && i > 0
-            && !tokens[i - 1].is("row")
-            && !tokens[i - 1].is("rows")
-            && tokens.get(i + 1).is_some_and(|t| t.ident().is_some() || t.kind == TokenKind::LParen)
-    };
-    if !tokens.iter().any(|t| t.is("only")) {
+    if !tokens.iter().any(|t| t.is("only") || t.is("values")) {
         return Cow::Borrowed(tokens);
     }
     let mut out = Vec::with_capacity(tokens.len());
     let mut i = 0;
     while i < tokens.len() {
-        if is_only(i) {
+        if is_only(tokens, i) {
             // `ONLY (t)` is `ONLY t`.
             let name = name_len(&tokens[i + 1..]).unwrap_or(0);
             let inner = name_len(tokens.get(i + 2..).unwrap_or_default()).unwrap_or(0);
@@ -83,11 +88,55 @@ pub(super) fn always<'t, 'a>(tokens: &'t [Token<'a>]) -> Cow<'t, [Token<'a>]> {
                 continue;
             }
         } else {
+            if is_values_as_value(tokens, i) {
+                // Behind a WITH that nothing uses it is read as the query that it is.
+                let span = tokens[i].span.clone();
+                let with =
+                    [word("with"), UNUSED, word("as"), TokenKind::LParen, word("select"), UNKNOWN, TokenKind::RParen];
+                out.extend(with.into_iter().map(|kind| Token { kind, span: span.clone() }));
+            }
             out.push(tokens[i].clone());
         }
         i += 1;
     }
     Cow::Owned(out)
+}
+
+fn is_only(tokens: &[Token<'_>], i: usize) -> bool {
+    tokens[i].is("only")
+        && i > 0
+        && !tokens[i - 1].is("row")
+        && !tokens[i - 1].is("rows")
+        && tokens.get(i + 1).is_some_and(|t| t.ident().is_some() || t.kind == TokenKind::LParen)
+}
+
+/// Whether VALUES begins a query in parentheses of which sqlparser expects none: anywhere but behind the words that it may follow.
+fn is_values_as_value(tokens: &[Token<'_>], i: usize) -> bool {
+    const BEFORE_QUERIES: &[&str] = &[
+        "array",
+        "as",
+        "except",
+        "exists",
+        "from",
+        "in",
+        "intersect",
+        "join",
+        "lateral",
+        "materialized",
+        "union",
+        "using",
+    ];
+    let (Some(open), Some(before)) = (i.checked_sub(1), i.checked_sub(2)) else { return false };
+    let is_distinct_from = || tokens[before].is("from") && before > 0 && tokens[before - 1].is("distinct");
+    tokens[i].is("values")
+        && tokens[open].kind == TokenKind::LParen
+        && match &tokens[before].kind {
+            TokenKind::Operator(_) | TokenKind::LParen | TokenKind::LBracket | TokenKind::Comma => true,
+            TokenKind::Word(word) => {
+                is_distinct_from() || keywords::is_grammar(word) && !BEFORE_QUERIES.contains(&word.as_ref())
+            }
+            _ => false,
+        }
 }
 
 /// All rewrites that apply, made at once; `None` where there are none.

@@ -264,31 +264,38 @@ pub(super) const REWRITES: &[Rewrite] = &[
         at: |tokens, i| {
             let quantifier = ["any", "some", "all"].iter().any(|w| tokens[i].is(w));
             let TokenKind::Operator(operator) = tokens.get(i.checked_sub(1)?)?.kind else { return None };
-            let comparison =
-                matches!(operator, "=" | "<>" | "!=" | "<" | "<=" | ">" | ">=" | "~~" | "~~*" | "!~~" | "!~~*");
-            (quantifier && !comparison && tokens.get(i + 1)?.kind == TokenKind::LParen).then(|| drop(1))?
+            (quantifier && !COMPARISONS.contains(&operator) && tokens.get(i + 1)?.kind == TokenKind::LParen)
+                .then(|| drop(1))?
         },
         #[cfg(test)]
         example: ("SELECT a FROM t WHERE a @@ ANY ('{x}')", "SELECT a FROM t WHERE a @@ 'x'"),
     },
-    // x OPERATOR(pg_catalog.=) ANY (ARRAY[…]), as pg_dump writes it. Not of a subquery: which rows it finds matters to a predicate.
+    // x OPERATOR(pg_catalog.=) ANY (…), as pg_dump and triggers write it: the operator's own sign, which is what it means.
     Rewrite {
         at: |tokens, i| {
-            let name = tokens[i].is("operator")
-                && tokens.get(i + 1)?.kind == TokenKind::LParen
-                && tokens.get(i + 2)?.is("pg_catalog")
-                && tokens.get(i + 3)?.kind == TokenKind::Dot
-                && matches!(tokens.get(i + 4)?.kind, TokenKind::Operator(_))
-                && tokens.get(i + 5)?.kind == TokenKind::RParen;
-            let quantifier = ["any", "some", "all"].iter().any(|w| tokens.get(i + 6).is_some_and(|t| t.is(w)));
-            let list =
-                name && quantifier && tokens.get(i + 7)?.kind == TokenKind::LParen && tokens.get(i + 8)?.is("array");
-            list.then(|| give(7, [OPERATOR]))?
+            let (operator, quantifier) = catalog_operator(tokens, i)?;
+            quantifier.then_some(())?;
+            match COMPARISONS.iter().find(|known| **known == operator) {
+                Some(&comparison) => give(6, [TokenKind::Operator(comparison)]),
+                None => give(7, [OPERATOR]),
+            }
         },
         #[cfg(test)]
         example: (
-            "SELECT a FROM t WHERE a OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p'])",
-            "SELECT a FROM t WHERE a <##> (ARRAY['r', 'p'])",
+            "SELECT a FROM t WHERE a OPERATOR(pg_catalog.=) ANY (SELECT b FROM u)",
+            "SELECT a FROM t WHERE a = ANY (SELECT b FROM u)",
+        ),
+    },
+    // INSERT … SELECT without FROM, ON CONFLICT: sqlparser takes ON for the last column's name.
+    Rewrite {
+        at: |tokens, i| {
+            (sequence(tokens, i, &["on", "conflict"]) && ends_columns(tokens, i)).then_some(())?;
+            give(1, [word("where"), word("true"), word("on")])
+        },
+        #[cfg(test)]
+        example: (
+            "INSERT INTO t (a, b) SELECT unnest($1::int[]), f(2) ON CONFLICT (a) DO UPDATE SET b = excluded.b",
+            "INSERT INTO t (a, b) SELECT unnest($1::int[]), f(2) AS b ON CONFLICT (a) DO UPDATE SET b = excluded.b",
         ),
     },
     // x LIKE ALL (…): the operators that LIKE stands for are read there.
@@ -477,12 +484,50 @@ pub(super) const REWRITES: &[Rewrite] = &[
     },
 ];
 
+/// Operators that sqlparser reads before ANY and ALL.
+const COMPARISONS: &[&str] = &["=", "<>", "!=", "<", "<=", ">", ">=", "~~", "~~*", "!~~", "!~~*"];
+
 /// How far a rewrite looks around, in tokens: no input may make reading take quadratic time.
 const REACH: usize = 512;
 
 /// Whether these words stand at a place.
 fn sequence(tokens: &[Token<'_>], at: usize, words: &[&str]) -> bool {
     words.iter().enumerate().all(|(n, word)| tokens.get(at + n).is_some_and(|t| t.is(word)))
+}
+
+/// The operator of an `OPERATOR(pg_catalog.op)` at a place, and whether ANY, SOME or ALL with a list follows.
+fn catalog_operator<'a>(tokens: &[Token<'a>], at: usize) -> Option<(&'a str, bool)> {
+    let is = |offset: usize, kind: &TokenKind<'_>| tokens.get(at + offset).is_some_and(|t| t.kind == *kind);
+    let TokenKind::Operator(operator) = tokens.get(at + 4)?.kind else { return None };
+    let named = tokens[at].is("operator")
+        && is(1, &TokenKind::LParen)
+        && tokens[at + 2].is("pg_catalog")
+        && is(3, &TokenKind::Dot)
+        && is(5, &TokenKind::RParen);
+    let quantified = ["any", "some", "all"].iter().any(|w| tokens.get(at + 6).is_some_and(|t| t.is(w)));
+    named.then_some((operator, quantified && is(7, &TokenKind::LParen)))
+}
+
+/// Whether what stands before a place is SELECT with its columns and nothing else.
+fn ends_columns(tokens: &[Token<'_>], at: usize) -> bool {
+    let mut depth = 0usize;
+    for token in tokens[..at].iter().rev().take(REACH) {
+        match &token.kind {
+            TokenKind::RParen | TokenKind::RBracket => depth += 1,
+            TokenKind::LParen | TokenKind::LBracket => match depth.checked_sub(1) {
+                Some(outer) => depth = outer,
+                None => return false,
+            },
+            TokenKind::Word(word) if depth == 0 => match word.as_ref() {
+                "select" => return true,
+                "from" | "where" | "group" | "having" | "window" | "order" | "limit" | "offset" | "fetch" | "for"
+                | "union" | "intersect" | "except" | "values" | "insert" | "set" => return false,
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Whether a word begins a statement.
