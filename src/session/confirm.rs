@@ -108,10 +108,13 @@ impl Core {
     pub(super) fn judge_confirmed(&mut self, text: &str, bound: impl FnOnce() -> Bound) -> Option<Arc<Judged>> {
         if let Some(judged) = &self.confirmed
             && *judged.text == *text
-            && self.still_holds(judged)
         {
             // The same message, looked at again.
-            return Some(Arc::clone(judged));
+            if !self.still_holds(judged) {
+                let judged = self.judge.judge_confirmed(text, self.reason.as_deref(), &self.state.tables);
+                self.confirmed = Some(judged);
+            }
+            return self.confirmed.clone();
         }
         if !self.confirm.is_given() || !self.confirm.take(text, bound(), Instant::now()) {
             return None;

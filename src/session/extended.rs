@@ -250,7 +250,11 @@ impl Core {
         let judged = Arc::clone(&portal.prepared.judged);
         if !self.still_holds(&judged) || judged.denial().is_some() {
             // Policy, catalog, time window or reason have changed since: judged again, and if the way has changed, refused.
-            let again = self.judge_again(&judged.text);
+            // What was confirmed at Bind stays confirmed when only the catalog was loaded meanwhile.
+            let again = match judged.is_confirmed {
+                true => self.judge.judge_confirmed(&judged.text, self.reason.as_deref(), &self.state.tables),
+                false => self.judge_again(&judged.text),
+            };
             if let Some(refused) = self.refuse_to_execute(&again, portal.planned.clone()) {
                 return self.refuse_extended(&refused, link);
             }
