@@ -6,7 +6,7 @@
 use super::draft::Draft;
 use super::functions::{self, Category};
 use super::lexer::{self, Token, TokenKind};
-use super::reader::{self, Reader};
+use super::reader::{self, Reader, split_at_commas};
 use super::{Kind, SHALLOW, mention, parse, statement};
 
 /// Takes over what SQL in the arguments of a query's calls does, and marks the calls as read. All or nothing: where one of the
@@ -55,7 +55,7 @@ fn call(name: &str, behind: &[Token<'_>]) -> Option<Draft> {
         // Arguments by name may stand in any order.
         return None;
     }
-    let arguments = split(inside);
+    let arguments = split_at_commas(inside);
     let mut draft = Draft::new(Kind::Select, super::Class::Read, "SELECT");
     match (name, arguments.as_slice()) {
         // Of three arguments it runs nothing; a cursor's query was judged when it was declared.
@@ -97,21 +97,6 @@ fn literal<'t>(argument: &'t [Token<'_>], to: &str) -> Option<&'t str> {
         [text, cast, name] if cast.kind == TokenKind::DoubleColon && name.is(to) => text.string(),
         _ => None,
     }
-}
-
-/// The arguments, cut at the commas outside all parentheses and brackets.
-fn split<'t, 'a>(inside: &'t [Token<'a>]) -> Vec<&'t [Token<'a>]> {
-    let mut depth = 0usize;
-    inside
-        .split(|token| {
-            match token.kind {
-                TokenKind::LParen | TokenKind::LBracket => depth += 1,
-                TokenKind::RParen | TokenKind::RBracket => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            depth == 0 && token.kind == TokenKind::Comma
-        })
-        .collect()
 }
 
 #[cfg(test)]

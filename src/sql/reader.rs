@@ -181,3 +181,18 @@ fn is_routine(head: &[Token<'_>]) -> bool {
 fn is_label(tokens: &[Token<'_>], at: usize) -> bool {
     at > 0 && (tokens[at - 1].is("as") || tokens[at - 1].kind == TokenKind::Dot)
 }
+
+/// What stands between the commas outside all parentheses and brackets.
+pub(super) fn split_at_commas<'t, 'a>(tokens: &'t [Token<'a>]) -> Vec<&'t [Token<'a>]> {
+    let mut depth = 0usize;
+    tokens
+        .split(|token| {
+            match token.kind {
+                TokenKind::LParen | TokenKind::LBracket => depth += 1,
+                TokenKind::RParen | TokenKind::RBracket => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0 && token.kind == TokenKind::Comma
+        })
+        .collect()
+}

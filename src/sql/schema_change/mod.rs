@@ -3,7 +3,7 @@
 
 use super::draft::{Calls, Draft};
 use super::lexer::{Token, TokenKind};
-use super::reader::{Reader, outside};
+use super::reader::{Reader, outside, split_at_commas};
 use super::statement::is_off;
 use super::{Call, Name};
 
@@ -172,7 +172,7 @@ pub(super) fn alter(object: &str, mut reader: Reader<'_, '_>) -> Vec<SchemaChang
     reader.eat(&["only"]);
     let Some(name) = reader.name() else { return Vec::new() };
     reader.eat_kind(&TokenKind::Operator("*"));
-    let actions = split(reader.rest());
+    let actions = split_at_commas(reader.rest());
     let changes = actions.into_iter().flat_map(|action| match object {
         "TABLE" => table_action(Reader::new(action)),
         "DOMAIN" => domain_action(Reader::new(action)),
@@ -224,21 +224,6 @@ fn option(reader: &mut Reader<'_, '_>, name: &str) -> bool {
     options
         .split(|token| token.kind == TokenKind::Comma)
         .any(|option| option.first().is_some_and(|t| t.ident() == Some(name)) && !option.get(1).is_some_and(is_off))
-}
-
-/// The actions of an ALTER TABLE: what stands between the commas outside parentheses and brackets.
-fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> Vec<&'t [Token<'a>]> {
-    let mut depth = 0usize;
-    tokens
-        .split(|token| {
-            match token.kind {
-                TokenKind::LParen | TokenKind::LBracket => depth += 1,
-                TokenKind::RParen | TokenKind::RBracket => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            depth == 0 && token.kind == TokenKind::Comma
-        })
-        .collect()
 }
 
 fn domain_action(mut reader: Reader<'_, '_>) -> Vec<Change> {
