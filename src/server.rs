@@ -1,5 +1,7 @@
 //! The process: one configuration at work, its pools and judges, all sessions, and what runs in the background.
 
+mod operate;
+
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use lru::LruCache;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::admin::{Check, Readiness};
@@ -22,10 +24,11 @@ use crate::session::{Order, Sessions};
 use crate::telemetry::{PoolGauges, ProcessMetrics, TierMetrics};
 use crate::tls::{self, TlsSetupError};
 use crate::upstream::{
-    CheckoutError, ConnectError, Endpoint, Lease, Parameters, Pool, Reach, ReplicaSet, ServerCatalog, ServerRole,
-    Settings, SettingsError, SharedCatalog, Statements, empty_catalog,
+    CheckoutError, ConnectError, Endpoint, Lease, Parameters, Pause, Pool, Reach, ReplicaSet, ServerCatalog,
+    ServerRole, Settings, SettingsError, SharedCatalog, Statements, empty_catalog,
 };
 use crate::wire::Report;
+pub use operate::ServerOperator;
 
 /// Statements whose upstream names are remembered.
 const INTERNED_STATEMENTS: NonZeroUsize = NonZeroUsize::new(5_000).unwrap();
@@ -55,6 +58,7 @@ pub struct Server {
     session_no: AtomicU64,
     started: i64,
     stop: watch::Sender<bool>,
+    shutdown: Notify,
 }
 
 /// One configuration at work.
@@ -80,6 +84,10 @@ pub struct TargetRuntime {
     pub pool: Arc<Pool>,
     /// Where its read-only sessions go.
     pub replicas: Option<Arc<ReplicaSet>>,
+    /// Whether an operator has paused its pools.
+    pub pause: Arc<Pause>,
+    /// Whether an operator lets no new clients in; outlives a reload, as `pause` does.
+    is_disabled: Arc<AtomicBool>,
     /// Prepared statements by text.
     pub statements: Arc<Statements>,
     /// Its metrics.
@@ -135,6 +143,7 @@ impl Server {
             session_no: AtomicU64::new(1),
             started: chrono::Utc::now().timestamp(),
             stop: watch::Sender::new(false),
+            shutdown: Notify::new(),
         }))
     }
 
@@ -158,8 +167,9 @@ impl Server {
         let mut record = Record::new(Event::ConfigReload);
         match taken {
             Ok(runtime) => {
+                let admin = |config: &Config| config.admin.as_ref().map(|admin| admin.address);
                 if runtime.config.listen.address != old.config.listen.address
-                    || runtime.config.admin != old.config.admin
+                    || admin(&runtime.config) != admin(&old.config)
                 {
                     tracing::warn!("the addresses of [listen] and [admin] change only with a restart");
                 }
@@ -171,7 +181,7 @@ impl Server {
                     .iter()
                     .filter(|(key, t)| runtime.targets.get(key).is_none_or(|new| !Arc::ptr_eq(new, t)))
                 {
-                    gone.1.close_idle();
+                    gone.1.reconnect();
                 }
                 self.runtime.store(Arc::new(runtime));
                 self.sessions.wake_all();
@@ -188,6 +198,16 @@ impl Server {
                 Err(error)
             }
         }
+    }
+
+    /// Asks the process to stop, as SIGTERM does.
+    pub fn shut_down(&self) {
+        self.shutdown.notify_one();
+    }
+
+    /// Resolves once [`Server::shut_down`] was called. Cancel safe.
+    pub async fn shutdown_asked(&self) {
+        self.shutdown.notified().await;
     }
 
     /// No new sessions; those that hold no connection end.
@@ -268,10 +288,10 @@ impl Runtime {
             for (tier, target) in &database.targets {
                 let key = (name.clone(), *tier);
                 let limits = config.pools.get(tier).copied().unwrap_or_else(|| config::default_pool(*tier));
-                let kept = old.and_then(|o| o.targets.get(&key)).filter(|t| t.target == *target && t.limits == limits);
-                let at_work = match kept {
+                let before = old.and_then(|old| old.targets.get(&key));
+                let at_work = match before.filter(|t| t.target == *target && t.limits == limits) {
                     Some(kept) => Arc::clone(kept),
-                    None => Arc::new(TargetRuntime::new(Arc::clone(target), limits)?),
+                    None => Arc::new(TargetRuntime::new(Arc::clone(target), limits, before.map(|before| &**before))?),
                 };
                 targets.insert(key, at_work);
             }
@@ -311,14 +331,18 @@ impl Runtime {
 }
 
 impl TargetRuntime {
-    fn new(target: Arc<Target>, limits: PoolLimits) -> Result<Self, TlsSetupError> {
+    /// `before`: what it was under another configuration.
+    fn new(target: Arc<Target>, limits: PoolLimits, before: Option<&Self>) -> Result<Self, TlsSetupError> {
         let endpoint = Arc::new(Endpoint::new(Arc::clone(&target))?);
-        let replicas = target.replicas.as_ref().map(|replicas| ReplicaSet::new(replicas, limits)).transpose()?;
+        let pause = before.map(|before| Arc::clone(&before.pause)).unwrap_or_default();
+        let replicas = |replicas| ReplicaSet::new(replicas, limits, Arc::clone(&pause));
         Ok(Self {
-            replicas,
+            replicas: target.replicas.as_ref().map(replicas).transpose()?,
+            is_disabled: before.map(|before| Arc::clone(&before.is_disabled)).unwrap_or_default(),
             name: target.name(),
             metrics: TierMetrics::new(&target.database, target.tier),
-            pool: Pool::new(endpoint, limits),
+            pool: Pool::new(endpoint, limits, Arc::clone(&pause)),
+            pause,
             statements: Arc::new(Statements::new(INTERNED_STATEMENTS)),
             target,
             limits,
@@ -388,6 +412,16 @@ impl TargetRuntime {
         .hint("Try again; end transactions sooner, or have pool.max raised for this tier.")
     }
 
+    /// What a client is told that has waited for the end of a pause in vain (SQLSTATE 57P03).
+    pub fn paused(&self, waited: Duration) -> Report {
+        Report::error(sqlstate::CANNOT_CONNECT_NOW, format!("{} is paused", self.name))
+            .detail(format!(
+                "An operator has paused it, and it was not resumed within {}.",
+                config::format_duration(waited)
+            ))
+            .hint("Nothing was sent to the server. Try again in a while.")
+    }
+
     /// What a client is told when the server cannot be reached (SQLSTATE 08001, or 57P03 while it starts); the cause goes into
     /// log and metrics.
     pub fn unreachable(&self, error: &ConnectError) -> Report {
@@ -399,12 +433,13 @@ impl TargetRuntime {
     }
 
     async fn maintain(&self, server: &Server) {
+        // While it is paused, this closes what was given back, and opens nothing.
         let mut outcome = self.pool.maintain().await;
         self.pool.check_health().await;
         if let Some(replicas) = &self.replicas {
             replicas.maintain().await;
         }
-        if outcome.is_ok() && self.pool.trouble().is_none() && self.is_catalog_due() {
+        if outcome.is_ok() && self.pool.trouble().is_none() && !self.pause.is_on() && self.is_catalog_due() {
             match ServerCatalog::load(&self.pool.endpoint).await {
                 Ok(catalog) => {
                     if !self.catalog.load().same_functions(&catalog) {
@@ -433,11 +468,21 @@ impl TargetRuntime {
         }
     }
 
-    fn close_idle(&self) {
-        self.pool.close_idle();
-        if let Some(replicas) = &self.replicas {
-            replicas.pool.close_idle();
+    /// Closes every connection as soon as it is given back, idle ones at once.
+    fn reconnect(&self) {
+        for pool in self.pools() {
+            pool.reconnect();
         }
+    }
+
+    /// Its pool, and that of its replicas.
+    fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        std::iter::once(&self.pool).chain(self.replicas.as_deref().map(|replicas| &replicas.pool))
+    }
+
+    /// Whether an operator lets no new clients in.
+    pub fn is_disabled(&self) -> bool {
+        self.is_disabled.load(Ordering::Acquire)
     }
 
     /// The hosts in words: `db1:5432 (primary), db2:5432 (standby)`.
@@ -458,7 +503,7 @@ impl TargetRuntime {
 
     fn show_pool(&self) {
         let mut all = PoolGauges::default();
-        for pool in [Some(&self.pool), self.replicas.as_deref().map(|replicas| &replicas.pool)].into_iter().flatten() {
+        for pool in self.pools() {
             let now = pool.usage();
             all.max += self.limits.max;
             all.open += now.open;
@@ -470,6 +515,7 @@ impl TargetRuntime {
             }
         }
         self.metrics.pool(all);
+        self.metrics.paused(self.pause.is_on());
         for (host, lag) in self.replicas.iter().flat_map(|replicas| replicas.lags()) {
             self.metrics.replica_lag(&host, lag);
         }
@@ -497,8 +543,14 @@ impl Readiness for ServerReadiness {
             ),
         ];
         for target in server.runtime().targets.values() {
-            let is_reachable = target.pool.trouble().is_none();
-            let detail = if is_reachable { "reachable" } else { "not reachable" };
+            // What an operator has paused is meant to be waited for: no reason to send clients elsewhere.
+            let is_paused = target.pause.is_on();
+            let is_reachable = is_paused || target.pool.trouble().is_none();
+            let detail = match (is_paused, is_reachable) {
+                (true, _) => "paused",
+                (false, true) => "reachable",
+                (false, false) => "not reachable",
+            };
             checks.push(check(
                 format!("database {}", target.name),
                 is_reachable,

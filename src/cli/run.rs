@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, AdminState};
 use crate::cli::ConfigArg;
-use crate::server::{Server, ServerReadiness};
+use crate::server::{Server, ServerOperator, ServerReadiness};
 use crate::session::{Order, Sessions};
 use crate::telemetry::{self, LogFormat};
 use crate::{config, listener};
@@ -56,7 +56,7 @@ fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = builder.enable_all().build()?;
     runtime.block_on(async {
         let drain = config.drain;
-        let (address, admin_address) = (config.listen.address, config.admin);
+        let (address, admin_address) = (config.listen.address, config.admin.as_ref().map(|admin| admin.address));
         // Both addresses are taken before anything else, so that a second process fails at once.
         let listener =
             listener::bind(address).await.map_err(|e| format!("cannot listen on [listen] address {address}: {e}"))?;
@@ -69,7 +69,11 @@ fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         tokio::spawn(Arc::clone(&server).keep_time());
         tokio::spawn(Arc::clone(&server).maintain());
         if let Some(admin) = admin {
-            let state = AdminState { readiness: Arc::new(ServerReadiness(Arc::clone(&server))), metrics };
+            let state = AdminState {
+                readiness: Arc::new(ServerReadiness(Arc::clone(&server))),
+                metrics,
+                operator: Arc::new(ServerOperator(Arc::clone(&server))),
+            };
             let server = Arc::clone(&server);
             tokio::spawn(async move { admin::serve(admin, state, server.stopped()).await });
         }
@@ -134,6 +138,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
+                () = server.shutdown_asked() => return,
                 _ = self.hangup.recv() => {
                     let server = Arc::clone(server);
                     // Reads files; not on a thread that serves clients.

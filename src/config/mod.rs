@@ -24,7 +24,7 @@ mod values;
 
 pub use connection::*;
 pub use defaults::{default_policy, default_pool};
-pub use load::{Loaded, known_keys, load, load_with_warnings, load_without_secrets, parse};
+pub use load::{Loaded, known_keys, load, load_admin, load_with_warnings, load_without_secrets, parse};
 pub use model::*;
 pub use policy::*;
 pub use problem::{ConfigErrors, Problem};

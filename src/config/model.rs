@@ -41,8 +41,8 @@ pub struct Config {
     pub source: PathBuf,
     /// Where clients connect.
     pub listen: Listen,
-    /// Where health checks and metrics are served; `None` serves none.
-    pub admin: Option<SocketAddr>,
+    /// The operators' endpoint; `None` serves none.
+    pub admin: Option<Admin>,
     /// The audit trail.
     pub audit: Audit,
     /// Databases by name.
@@ -83,6 +83,15 @@ pub struct ListenTls {
     pub client_ca: Option<PathBuf>,
     /// Refuses clients that do not use TLS.
     pub required: bool,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// Where health checks, metrics and operators' commands are served.
+    pub address: SocketAddr,
+    /// What a command must carry; `None` takes no commands.
+    pub token: Option<Secret>,
 }
 
 /// `[audit]`

@@ -11,8 +11,9 @@ use bytes::{Buf, BytesMut};
 
 use super::confirm::Confirm;
 use super::count::Counting;
-use super::extended::{Portal, Prepared};
+use super::extended::Portal;
 use super::intent::Intent;
+use super::prepared::PreparedStatements;
 use super::replies::{Expect, Own};
 use super::run::Run;
 use super::state::SessionState;
@@ -21,6 +22,7 @@ use crate::audit::{Record, SessionContext};
 use crate::guard::{Judge, Judged};
 use crate::policy::{RuleId, sqlstate};
 use crate::sql::Class;
+use crate::telemetry::Limit;
 use crate::upstream::{Link, Parameters, Reach, Settings, Statements};
 use crate::wire::{BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header};
 
@@ -67,6 +69,8 @@ pub(super) struct Core {
     pub(super) finished: Vec<(Arc<Judged>, std::time::Duration)>,
     /// Rules in report mode that would have refused a statement that ended, to be counted.
     pub(super) would_deny: Vec<RuleId>,
+    /// Limits of rows and bytes that ended a statement, to be counted.
+    pub(super) limits_hit: Vec<Limit>,
     /// Refusals for metrics: class, rule, verdict.
     pub(super) denied: Vec<(Class, &'static str, &'static str)>,
     /// The audit trail could not be written lately: what has to be recorded is not run, where the policy says so.
@@ -118,7 +122,7 @@ pub(super) struct Core {
     pub(super) is_muted: bool,
     /// The session's settings could not be applied: the message at hand is refused with this.
     pub(super) refusal: Option<Report>,
-    pub(super) prepared: HashMap<Box<str>, Prepared>,
+    pub(super) prepared: PreparedStatements,
     pub(super) portals: HashMap<Box<str>, Portal>,
     pub(super) stepwise: Option<Stepwise>,
     pub(super) partial: super::server_side::Partial,
@@ -150,6 +154,7 @@ impl Core {
             records: vec![],
             finished: vec![],
             would_deny: vec![],
+            limits_hit: vec![],
             denied: vec![],
             is_audit_failing: false,
             has_violated: false,
@@ -177,7 +182,7 @@ impl Core {
             cut_off: vec![],
             is_muted: false,
             refusal: None,
-            prepared: HashMap::new(),
+            prepared: PreparedStatements::default(),
             portals: HashMap::new(),
             stepwise: None,
             partial: super::server_side::Partial::default(),

@@ -15,6 +15,7 @@ mod limits;
 mod local_answer;
 mod lost;
 mod place;
+mod prepared;
 mod replies;
 mod run;
 mod sequences;

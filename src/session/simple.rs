@@ -123,6 +123,7 @@ impl Core {
         }
         self.count_statement();
         self.tell_notices(&permit.notices);
+        self.hide_foreign_statements(judged, link);
         self.note_sequence_mover(judged, link);
         send(self, link);
         self.replies.push_back(Expect::Query(Box::new(run)));

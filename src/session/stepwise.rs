@@ -177,6 +177,7 @@ impl Core {
             self.send_own(COUNT, Own::Count(Stage::Before), link);
             return Taken::Waits(Step::AwaitReplies);
         }
+        self.hide_foreign_statements(&judged, link);
         self.note_sequence_mover(&judged, link);
         self.send_step(stepwise, run, link);
         if stepwise.around == Around::Transaction && run.effects().iter().any(|e| matches!(e, Effect::Begin(_))) {

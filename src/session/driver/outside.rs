@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::io::AsyncWriteExt;
+
 use super::super::control::Order;
 use super::super::limits::{Activity, Due};
 use super::super::replies::Expect;
@@ -60,6 +62,10 @@ impl Driver {
     }
 
     fn shut_down(&mut self) -> Option<&'static str> {
+        if !self.core.is_idle() {
+            // The server would run it to its end for nobody.
+            self.cancel();
+        }
         self.core.fatal(
             Report::fatal(sqlstate::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
                 .hint("pgbelay is stopping or the session was ended; connect again."),
@@ -115,6 +121,31 @@ impl Driver {
                 tracing::warn!(target = %target.name, %error, "cancel could not be sent");
             }
         });
+    }
+
+    /// While a cancel is on its way to the connection, nothing new is sent there: it is meant for what came before. Once the
+    /// server has closed the cancel's own connection, the signal is sent, and nothing runs that it could hit.
+    pub(super) async fn let_cancel_pass(&mut self) -> Option<&'static str> {
+        if self.input.is_empty() || !self.core.is_idle() {
+            return None;
+        }
+        let cancel = Arc::clone(&self.lease.as_mut()?.connection().cancel);
+        if !cancel.is_sending() {
+            return None;
+        }
+        if !self.is_client_gone && self.client.write_all_buf(&mut self.core.out).await.is_err() {
+            return Some("connection lost");
+        }
+        loop {
+            tokio::select! {
+                () = cancel.sent() => return None,
+                () = self.registered.control.wake.notified() => {
+                    if let Some(why) = self.control() {
+                        return Some(why);
+                    }
+                }
+            }
+        }
     }
 
     pub(super) fn activity(&mut self) -> Activity {
