@@ -5,9 +5,9 @@ mod operate;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use lru::LruCache;
@@ -36,6 +36,10 @@ const INTERNED_STATEMENTS: NonZeroUsize = NonZeroUsize::new(5_000).unwrap();
 /// Sets of start-up settings whose parameters are remembered for each target.
 const GREETINGS: NonZeroUsize = NonZeroUsize::new(128).unwrap();
 
+/// While the process stops, a session that has just begun has this long for its first statement: its client got a connection, and
+/// should not find it closed before it could use it.
+pub const FIRST_STATEMENT: Duration = Duration::from_secs(2);
+
 /// How often pools are maintained.
 const MAINTENANCE: Duration = Duration::from_secs(1);
 
@@ -54,7 +58,9 @@ pub struct Server {
     /// Metrics of the process.
     pub metrics: ProcessMetrics,
     runtime: ArcSwap<Runtime>,
-    is_draining: AtomicBool,
+    /// Since when the process is stopping.
+    draining: watch::Sender<Option<Instant>>,
+    starting: Arc<AtomicUsize>,
     session_no: AtomicU64,
     started: i64,
     stop: watch::Sender<bool>,
@@ -101,6 +107,23 @@ pub struct TargetRuntime {
     logged: Mutex<Option<String>>,
 }
 
+/// One of something that is counted, until it is dropped.
+#[derive(Debug)]
+pub struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// See [`TargetRuntime::keep`].
 #[derive(Debug)]
 pub struct Kept(Arc<AtomicU32>);
@@ -139,7 +162,8 @@ impl Server {
             decoy: Decoy::new()?,
             metrics: ProcessMetrics::new(),
             runtime: ArcSwap::from_pointee(runtime),
-            is_draining: AtomicBool::new(false),
+            draining: watch::Sender::new(None),
+            starting: Arc::default(),
             session_no: AtomicU64::new(1),
             started: chrono::Utc::now().timestamp(),
             stop: watch::Sender::new(false),
@@ -169,9 +193,10 @@ impl Server {
             Ok(runtime) => {
                 let admin = |config: &Config| config.admin.as_ref().map(|admin| admin.address);
                 if runtime.config.listen.address != old.config.listen.address
+                    || runtime.config.listen.reuse_port != old.config.listen.reuse_port
                     || admin(&runtime.config) != admin(&old.config)
                 {
-                    tracing::warn!("the addresses of [listen] and [admin] change only with a restart");
+                    tracing::warn!("the addresses of [listen] and [admin], and reuse_port, change only with a restart");
                 }
                 if runtime.config.audit != old.config.audit {
                     tracing::warn!("[audit] changes only with a restart");
@@ -210,15 +235,38 @@ impl Server {
         self.shutdown.notified().await;
     }
 
-    /// No new sessions; those that hold no connection end.
+    /// No new connections; sessions that hold none upstream end. Called again and again until they have: some begin only now.
     pub fn drain(&self) {
-        self.is_draining.store(true, Ordering::Release);
+        self.draining.send_if_modified(|since| since.is_none() && since.replace(Instant::now()).is_none());
         self.sessions.order_all(Order::Drain);
     }
 
     /// Whether the process is stopping.
     pub fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Acquire)
+        self.draining.borrow().is_some()
+    }
+
+    /// Whether the process is stopping for so long that nobody may log in any more: those who had connected when it began have
+    /// had their time.
+    pub fn refuses_logins(&self) -> bool {
+        self.draining.borrow().is_some_and(|since| since.elapsed() >= FIRST_STATEMENT)
+    }
+
+    /// Resolves once the process is stopping. Cancel safe.
+    pub async fn drain_begun(&self) {
+        let mut draining = self.draining.subscribe();
+        // The sender lives as long as the server.
+        let _begun = draining.wait_for(Option::is_some).await;
+    }
+
+    /// Counts one connection that is on its way to a session, as long as it is kept.
+    pub fn starting(&self) -> Counted {
+        Counted::new(&self.starting)
+    }
+
+    /// Whether a session is left, or somebody who may still get one.
+    pub fn is_busy(&self) -> bool {
+        self.sessions.count() > 0 || (self.starting.load(Ordering::Acquire) > 0 && !self.refuses_logins())
     }
 
     /// Ends the background work.
@@ -290,7 +338,12 @@ impl Runtime {
                 let limits = config.pools.get(tier).copied().unwrap_or_else(|| config::default_pool(*tier));
                 let before = old.and_then(|old| old.targets.get(&key));
                 let at_work = match before.filter(|t| t.target == *target && t.limits == limits) {
-                    Some(kept) => Arc::clone(kept),
+                    Some(kept) => {
+                        for pool in kept.pools() {
+                            pool.endpoint.renew_tls()?;
+                        }
+                        Arc::clone(kept)
+                    }
                     None => Arc::new(TargetRuntime::new(Arc::clone(target), limits, before.map(|before| &**before))?),
                 };
                 targets.insert(key, at_work);

@@ -29,6 +29,7 @@ pub(super) fn read_listen(root: &Section<'_>) -> (Listen, Duration) {
     let reader = section.reader;
     let address = section.get("address", address);
     let insecure = section.get("insecure", boolean);
+    let reuse_port = section.get("reuse_port", boolean);
     let max_clients = section.get("max_clients", |value| number(value, 1, 1_000_000));
     let login_timeout = section.get("login_timeout", duration);
     let drain = section.get("drain", duration);
@@ -55,6 +56,7 @@ pub(super) fn read_listen(root: &Section<'_>) -> (Listen, Duration) {
         address: address.map_or(DEFAULT_ADDRESS, |at| at.value),
         tls,
         insecure: is_insecure,
+        reuse_port: reuse_port.is_some_and(|at| at.value),
         max_clients: usize::try_from(max_clients.map_or(DEFAULT_MAX_CLIENTS, |at| at.value)).unwrap_or(usize::MAX),
         login_timeout: login_timeout.map_or(DEFAULT_LOGIN_TIMEOUT, |at| at.value),
     };

@@ -68,6 +68,8 @@ pub struct Listen {
     pub insecure: bool,
     /// Most client connections at once; more are refused with SQLSTATE 53300.
     pub max_clients: usize,
+    /// Lets another process listen on the same address, as its successor does during a restart.
+    pub reuse_port: bool,
     /// Time a client has to finish the start-up and authentication.
     pub login_timeout: Duration,
 }

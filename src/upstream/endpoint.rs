@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use rustls::ClientConfig;
 
 use super::cancel::CancelTarget;
@@ -22,7 +23,8 @@ const SET_BACK: Duration = Duration::from_secs(30);
 pub struct Endpoint {
     /// The target.
     pub target: Arc<Target>,
-    pub(super) tls: Option<Arc<ClientConfig>>,
+    /// Read from files that may be replaced while the process runs.
+    tls: ArcSwapOption<ClientConfig>,
     /// As many as the target has hosts.
     known: Vec<Known>,
 }
@@ -77,9 +79,19 @@ impl fmt::Display for HostView {
 impl Endpoint {
     /// Makes the TLS of a target ready.
     pub fn new(target: Arc<Target>) -> Result<Self, TlsSetupError> {
-        let tls = tls::client_config(&target)?;
+        let tls = ArcSwapOption::new(tls::client_config(&target)?);
         let known = target.hosts.iter().map(|_| Known::default()).collect();
         Ok(Self { target, tls, known })
+    }
+
+    /// Reads the files of certificates and keys again: new connections use what they hold now.
+    pub fn renew_tls(&self) -> Result<(), TlsSetupError> {
+        self.tls.store(tls::client_config(&self.target)?);
+        Ok(())
+    }
+
+    pub(super) fn tls(&self) -> Option<Arc<ClientConfig>> {
+        self.tls.load_full()
     }
 
     /// Connects and logs in at the first host that will do; each address has `connect_timeout`.

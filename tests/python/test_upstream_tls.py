@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from support.cluster import Cluster
+from support.ports import wait_until
 from support.proxy import Proxy, certificates
 from support.relay import Relay
 
@@ -156,3 +157,36 @@ def test_each_host_is_verified_by_its_own_name(server, certs, make):
     assert works(proxy)
     assert f"127.1:{server.port} (not used)" in proxy.http("/readyz")[1]
     assert not works(make(f"127.1:{server.port}", "sslmode=verify-full", ca=ca))
+
+
+# --- reload ---
+
+
+def test_files_that_were_replaced_are_used_after_a_reload(make, server, certs, impostor, tmp_path):
+    """New connections to the server use what the files hold now; sessions go on with the connections they have."""
+    ca = tmp_path / "ca.pem"
+    shutil.copy(certs / "ca.pem", ca)
+    proxy = make(f"localhost:{server.port}", "sslmode=verify-full", ca=str(ca))
+    with proxy.connect() as conn:
+        conn.execute("BEGIN")
+        conn.execute("SELECT 1")
+        shutil.copy(impostor / "ca.pem", ca)
+        assert "was loaded" in proxy.reload()["message"]
+        with pytest.raises(psycopg.OperationalError), proxy.connect() as refused:
+            refused.execute("SELECT 1")
+        assert conn.execute("SELECT 2").fetchone() == (2,)
+        conn.execute("COMMIT")
+        shutil.copy(certs / "ca.pem", ca)
+        proxy.reload()
+        wait_until(lambda: answered(proxy), "the server's certificate is trusted again")
+        ca.write_text("no certificate")
+        assert "was not loaded" in proxy.reload()["message"]
+        assert answered(proxy)
+
+
+def answered(proxy):
+    try:
+        with proxy.connect() as conn:
+            return conn.execute("SELECT 1").fetchone() == (1,)
+    except psycopg.OperationalError:
+        return False

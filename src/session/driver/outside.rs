@@ -11,6 +11,7 @@ use super::super::replies::Expect;
 use super::Driver;
 use crate::audit::{Event, Record};
 use crate::policy::sqlstate;
+use crate::server::FIRST_STATEMENT;
 use crate::telemetry::Limit;
 use crate::wire::{Report, TransactionState};
 
@@ -19,7 +20,9 @@ impl Driver {
     pub(super) fn control(&mut self) -> Option<&'static str> {
         match self.registered.control.ordered() {
             Order::Kill => return self.shut_down(),
-            Order::Drain if self.lease.is_none() && self.core.is_idle() => return self.shut_down(),
+            Order::Drain if self.lease.is_none() && self.core.is_idle() && !self.has_just_begun() => {
+                return self.shut_down();
+            }
             Order::Drain | Order::Continue => {}
         }
         if let Some(why) = self.follow_configuration() {
@@ -59,6 +62,11 @@ impl Driver {
             Due::GiveUpStatement => self.lost("The statement ran too long and could not be cancelled."),
             Due::IdleInTransaction => self.idle_too_long(),
         }
+    }
+
+    /// Whether the client had no chance yet to do something with its session.
+    fn has_just_begun(&self) -> bool {
+        self.core.statement_no == 0 && self.started.elapsed() < FIRST_STATEMENT
     }
 
     fn shut_down(&mut self) -> Option<&'static str> {
