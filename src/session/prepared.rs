@@ -118,7 +118,8 @@ mod tests {
 
     fn prepared(name: &str, sql: &str) -> Prepared {
         let policy = Arc::new(default_policy(Role::Service, Tier::Int));
-        let judged = Judge::new(policy, "app".to_owned(), empty_catalog()).judge(sql, None, SessionTables::NONE);
+        let judge = Judge::new(policy, "app".to_owned(), empty_catalog());
+        let judged = judge.judge("SELECT 1", None, SessionTables::NONE);
         Prepared { name: name.into(), judged, statement: Statement::private(sql, &[0, 0]) }
     }
 
