@@ -9,7 +9,7 @@ import pytest
 
 from support.cluster import Cluster
 from support.ports import wait_until
-from support.proxy import Proxy, certificates
+from support.proxy import Proxy, certificates, command
 from support.relay import Relay
 
 pytestmark = pytest.mark.needs_proxy
@@ -164,14 +164,17 @@ def test_each_host_is_verified_by_its_own_name(server, certs, make):
 
 def test_files_that_were_replaced_are_used_after_a_reload(make, server, certs, impostor, tmp_path):
     """New connections to the server use what the files hold now; sessions go on with the connections they have."""
-    ca = tmp_path / "ca.pem"
+    ca, token = tmp_path / "ca.pem", tmp_path / "token"
     shutil.copy(certs / "ca.pem", ca)
     proxy = make(f"localhost:{server.port}", "sslmode=verify-full", ca=str(ca))
     with proxy.connect() as conn:
         conn.execute("BEGIN")
         conn.execute("SELECT 1")
         shutil.copy(impostor / "ca.pem", ca)
-        assert "was loaded" in proxy.reload()["message"]
+        token.write_text("0123456789abcdef")
+        assert "was loaded" in proxy.reload({"admin": {"token_file": str(token)}})["message"]
+        # What is idle was made with the old file.
+        assert command("admin", "reconnect", "--config", proxy.config_file, env=proxy.environment).returncode == 0
         with pytest.raises(psycopg.OperationalError), proxy.connect() as refused:
             refused.execute("SELECT 1")
         assert conn.execute("SELECT 2").fetchone() == (2,)
