@@ -16,6 +16,7 @@ pub mod session;
 pub mod sql;
 pub mod startup;
 pub mod stream;
+pub mod systemd;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

@@ -1,20 +1,21 @@
 //! The process: one configuration at work, its pools and judges, all sessions, and what runs in the background.
 
 mod catalog;
+mod operate;
 mod pass_through;
+mod readiness;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use lru::LruCache;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::admin::{Check, Readiness};
 use crate::audit::{AuditError, AuditLog, Event, Record};
 use crate::auth::{Decoy, LoginDelays, ScramError};
 use crate::config::{self, Config, ConfigErrors, Origin, PoolLimits, Role, Target, Tier, User};
@@ -25,18 +26,24 @@ use crate::startup::Places;
 use crate::telemetry::{PoolGauges, ProcessMetrics, TierMetrics};
 use crate::tls::{self, TlsSetupError};
 use crate::upstream::{
-    CheckoutError, ConnectError, Endpoint, Lease, Parameters, Pool, Reach, ReplicaSet, ServerRole, Settings,
+    CheckoutError, ConnectError, Endpoint, Lease, Parameters, Pause, Pool, Reach, ReplicaSet, ServerRole, Settings,
     SettingsError, SharedCatalog, Statements, UserLookup, empty_catalog,
 };
 use crate::wire::Report;
 use catalog::CatalogLoads;
+pub use operate::ServerOperator;
 use pass_through::OwnPools;
+pub use readiness::ServerReadiness;
 
 /// Statements whose upstream names are remembered.
 const INTERNED_STATEMENTS: NonZeroUsize = NonZeroUsize::new(5_000).unwrap();
 
 /// Sets of start-up settings whose parameters are remembered for each target.
 const GREETINGS: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+
+/// While the process stops, a session that has just begun has this long for its first statement: its client got a connection, and
+/// should not find it closed before it could use it.
+pub const FIRST_STATEMENT: Duration = Duration::from_secs(2);
 
 /// How often pools are maintained.
 const MAINTENANCE: Duration = Duration::from_secs(1);
@@ -57,10 +64,13 @@ pub struct Server {
     /// Metrics of the process.
     pub metrics: ProcessMetrics,
     runtime: ArcSwap<Runtime>,
-    is_draining: AtomicBool,
+    /// Since when the process is stopping.
+    draining: watch::Sender<Option<Instant>>,
+    starting: Arc<AtomicUsize>,
     session_no: AtomicU64,
     started: i64,
     stop: watch::Sender<bool>,
+    shutdown: Notify,
 }
 
 /// One configuration at work.
@@ -96,6 +106,10 @@ pub struct TargetRuntime {
     /// Finds users that the configuration does not know.
     pub lookup: Option<UserLookup>,
     own_pools: OwnPools,
+    /// Whether an operator has paused its pools. Those of users that log in as their own role share it.
+    pub pause: Arc<Pause>,
+    /// Whether an operator lets no new clients in; outlives a reload, as `pause` does.
+    is_disabled: Arc<AtomicBool>,
     /// Prepared statements by text.
     pub statements: Arc<Statements>,
     /// Its metrics.
@@ -110,6 +124,23 @@ pub struct TargetRuntime {
     greetings: Mutex<LruCache<Settings, Parameters>>,
     /// What the log was last told of its reachability.
     logged: Mutex<Option<String>>,
+}
+
+/// One of something that is counted, until it is dropped.
+#[derive(Debug)]
+pub struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// See [`TargetRuntime::keep`].
@@ -152,10 +183,12 @@ impl Server {
             places: Arc::default(),
             metrics: ProcessMetrics::new(),
             runtime: ArcSwap::from_pointee(runtime),
-            is_draining: AtomicBool::new(false),
+            draining: watch::Sender::new(None),
+            starting: Arc::default(),
             session_no: AtomicU64::new(1),
             started: chrono::Utc::now().timestamp(),
             stop: watch::Sender::new(false),
+            shutdown: Notify::new(),
         }))
     }
 
@@ -179,10 +212,12 @@ impl Server {
         let mut record = Record::new(Event::ConfigReload);
         match taken {
             Ok(runtime) => {
+                let admin = |config: &Config| config.admin.as_ref().map(|admin| admin.address);
                 if runtime.config.listen.address != old.config.listen.address
-                    || runtime.config.admin != old.config.admin
+                    || runtime.config.listen.reuse_port != old.config.listen.reuse_port
+                    || admin(&runtime.config) != admin(&old.config)
                 {
-                    tracing::warn!("the addresses of [listen] and [admin] change only with a restart");
+                    tracing::warn!("the addresses of [listen] and [admin], and reuse_port, change only with a restart");
                 }
                 if runtime.config.audit != old.config.audit {
                     tracing::warn!("[audit] changes only with a restart");
@@ -192,7 +227,7 @@ impl Server {
                     .iter()
                     .filter(|(key, t)| runtime.targets.get(key).is_none_or(|new| !Arc::ptr_eq(new, t)))
                 {
-                    gone.1.close_idle();
+                    gone.1.reconnect();
                 }
                 self.runtime.store(Arc::new(runtime));
                 self.sessions.wake_all();
@@ -211,15 +246,48 @@ impl Server {
         }
     }
 
-    /// No new sessions; those that hold no connection end.
+    /// Asks the process to stop, as SIGTERM does.
+    pub fn shut_down(&self) {
+        self.shutdown.notify_one();
+    }
+
+    /// Resolves once [`Server::shut_down`] was called. Cancel safe.
+    pub async fn shutdown_asked(&self) {
+        self.shutdown.notified().await;
+    }
+
+    /// No new connections; sessions that hold none upstream end. Called again and again until they have: some begin only now.
     pub fn drain(&self) {
-        self.is_draining.store(true, Ordering::Release);
+        self.draining.send_if_modified(|since| since.is_none() && since.replace(Instant::now()).is_none());
         self.sessions.order_all(Order::Drain);
     }
 
     /// Whether the process is stopping.
     pub fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Acquire)
+        self.draining.borrow().is_some()
+    }
+
+    /// Whether the process is stopping for so long that nobody may log in any more: those who had connected when it began have
+    /// had their time.
+    pub fn refuses_logins(&self) -> bool {
+        self.draining.borrow().is_some_and(|since| since.elapsed() >= FIRST_STATEMENT)
+    }
+
+    /// Resolves once the process is stopping. Cancel safe.
+    pub async fn drain_begun(&self) {
+        let mut draining = self.draining.subscribe();
+        // The sender lives as long as the server.
+        let _begun = draining.wait_for(Option::is_some).await;
+    }
+
+    /// Counts one connection that is on its way to a session, as long as it is kept.
+    pub fn starting(&self) -> Counted {
+        Counted::new(&self.starting)
+    }
+
+    /// Whether a session is left, or somebody who may still get one.
+    pub fn is_busy(&self) -> bool {
+        self.sessions.count() > 0 || (self.starting.load(Ordering::Acquire) > 0 && !self.refuses_logins())
     }
 
     /// Ends the background work.
@@ -295,10 +363,13 @@ impl Runtime {
             for (tier, target) in &database.targets {
                 let key = (name.clone(), *tier);
                 let limits = config.pools.get(tier).copied().unwrap_or_else(|| config::default_pool(*tier));
-                let kept = old.and_then(|o| o.targets.get(&key)).filter(|t| t.target == *target && t.limits == limits);
-                let at_work = match kept {
-                    Some(kept) => Arc::clone(kept),
-                    None => Arc::new(TargetRuntime::new(Arc::clone(target), limits)?),
+                let before = old.and_then(|old| old.targets.get(&key));
+                let at_work = match before.filter(|t| t.target == *target && t.limits == limits) {
+                    Some(kept) => {
+                        kept.renew_tls()?;
+                        Arc::clone(kept)
+                    }
+                    None => Arc::new(TargetRuntime::new(Arc::clone(target), limits, before.map(|before| &**before))?),
                 };
                 targets.insert(key, at_work);
             }
@@ -358,23 +429,30 @@ impl Runtime {
 }
 
 impl TargetRuntime {
-    fn new(target: Arc<Target>, limits: PoolLimits) -> Result<Self, TlsSetupError> {
+    /// `before`: what it was under another configuration.
+    fn new(target: Arc<Target>, limits: PoolLimits, before: Option<&Self>) -> Result<Self, TlsSetupError> {
         let endpoint = Arc::new(Endpoint::new(Arc::clone(&target))?);
-        let replicas = target.replicas.as_ref().map(|replicas| ReplicaSet::new(replicas, limits)).transpose()?;
-        let lookup = target.auth_query.clone().map(|query| UserLookup::new(query, Arc::clone(&endpoint)));
-        Ok(Self { replicas, lookup, ..Self::with_endpoint(endpoint, limits) })
+        let made = Self::with_endpoint(Arc::clone(&endpoint), limits, before);
+        let replicas = |replicas| ReplicaSet::new(replicas, limits, Arc::clone(&made.pause));
+        let replicas = target.replicas.as_ref().map(replicas).transpose()?;
+        let lookup = target.auth_query.clone().map(|query| UserLookup::new(query, endpoint, Arc::clone(&made.pause)));
+        Ok(Self { replicas, lookup, ..made })
     }
 
-    fn with_endpoint(endpoint: Arc<Endpoint>, limits: PoolLimits) -> Self {
+    /// `like`: whose pause and disabling it shares.
+    fn with_endpoint(endpoint: Arc<Endpoint>, limits: PoolLimits, like: Option<&Self>) -> Self {
         let target = Arc::clone(&endpoint.target);
+        let pause = like.map(|like| Arc::clone(&like.pause)).unwrap_or_default();
         Self {
             replicas: None,
             lookup: None,
             own_pools: OwnPools::default(),
+            is_disabled: like.map(|like| Arc::clone(&like.is_disabled)).unwrap_or_default(),
             name: target.name(),
             metrics: TierMetrics::new(&target.database, target.tier),
             catalog_source: Arc::clone(&endpoint),
-            pool: Pool::new(endpoint, limits),
+            pool: Pool::new(endpoint, limits, Arc::clone(&pause)),
+            pause,
             statements: Arc::new(Statements::new(INTERNED_STATEMENTS)),
             target,
             limits,
@@ -445,6 +523,16 @@ impl TargetRuntime {
         .hint("Try again; end transactions sooner, or have pool.max raised for this tier.")
     }
 
+    /// What a client is told that has waited for the end of a pause in vain (SQLSTATE 57P03).
+    pub fn paused(&self, waited: Duration) -> Report {
+        Report::error(sqlstate::CANNOT_CONNECT_NOW, format!("{} is paused", self.name))
+            .detail(format!(
+                "An operator has paused it, and it was not resumed within {}.",
+                config::format_duration(waited)
+            ))
+            .hint("Nothing was sent to the server. Try again in a while.")
+    }
+
     /// What a client is told when the server cannot be reached (SQLSTATE 08001, or 57P03 while it starts); the cause goes into
     /// log and metrics.
     pub fn unreachable(&self, error: &ConnectError) -> Report {
@@ -456,13 +544,14 @@ impl TargetRuntime {
     }
 
     async fn maintain(&self, server: &Server) {
+        // While it is paused, this closes what was given back, and opens nothing.
         let mut outcome = self.pool.maintain().await;
         self.pool.check_health().await;
         if let Some(replicas) = &self.replicas {
             replicas.maintain().await;
         }
         self.own_pools.maintain().await;
-        let is_wanted = self.is_catalog_due() || self.catalog_loads.is_wanted();
+        let is_wanted = !self.pause.is_on() && (self.is_catalog_due() || self.catalog_loads.is_wanted());
         if outcome.is_ok() && self.pool.trouble().is_none() && is_wanted {
             outcome = self.refresh_catalog(server, self.catalog_loads.asked()).await.map_err(Arc::new);
         }
@@ -480,14 +569,30 @@ impl TargetRuntime {
         }
     }
 
-    fn close_idle(&self) {
-        self.pool.close_idle();
-        if let Some(replicas) = &self.replicas {
-            replicas.pool.close_idle();
+    /// Closes every connection as soon as it is given back, idle ones at once.
+    fn reconnect(&self) {
+        for pool in self.pools() {
+            pool.reconnect();
         }
-        for own in self.own_pools.all() {
-            own.pool.close_idle();
-        }
+        self.lookup.iter().for_each(UserLookup::reconnect);
+    }
+
+    /// Its pool, that of its replicas, and those of users that log in as their own role.
+    fn pools(&self) -> Vec<Arc<Pool>> {
+        let replicas = self.replicas.as_deref().map(|replicas| Arc::clone(&replicas.pool));
+        let own = self.own_pools.all().into_iter().map(|own| Arc::clone(&own.pool));
+        std::iter::once(Arc::clone(&self.pool)).chain(replicas).chain(own).collect()
+    }
+
+    /// Reads the files of certificates and keys again. The pools of users share the TLS of the target's own.
+    fn renew_tls(&self) -> Result<(), TlsSetupError> {
+        self.pool.endpoint.renew_tls()?;
+        self.replicas.as_deref().map_or(Ok(()), |replicas| replicas.pool.endpoint.renew_tls())
+    }
+
+    /// Whether an operator lets no new clients in.
+    pub fn is_disabled(&self) -> bool {
+        self.is_disabled.load(Ordering::Acquire)
     }
 
     /// The hosts in words: `db1:5432 (primary), db2:5432 (standby)`.
@@ -504,12 +609,9 @@ impl TargetRuntime {
 
     fn show_pool(&self) {
         let mut all = PoolGauges::default();
-        let own = self.own_pools.all();
-        let pools = [Some(&self.pool), self.replicas.as_deref().map(|replicas| &replicas.pool)];
-        let own = own.iter().map(|own| (&own.pool, own.limits.max));
-        for (pool, max) in pools.into_iter().flatten().map(|pool| (pool, self.limits.max)).chain(own) {
+        for pool in self.pools() {
             let now = pool.usage();
-            all.max += max;
+            all.max += now.max;
             all.open += now.open;
             all.idle += now.idle;
             all.in_use += now.open.saturating_sub(now.idle);
@@ -519,41 +621,9 @@ impl TargetRuntime {
             }
         }
         self.metrics.pool(all);
+        self.metrics.paused(self.pause.is_on());
         for (host, lag) in self.replicas.iter().flat_map(|replicas| replicas.lags()) {
             self.metrics.replica_lag(&host, lag);
         }
-    }
-}
-
-/// What `/readyz` asks.
-#[derive(Debug)]
-pub struct ServerReadiness(pub Arc<Server>);
-
-impl Readiness for ServerReadiness {
-    fn checks(&self) -> Vec<Check> {
-        let server = &self.0;
-        let check = |name: String, ok: bool, detail: String| Check { name, ok, detail };
-        let mut checks = vec![
-            check(
-                "accepting".to_owned(),
-                !server.is_draining(),
-                if server.is_draining() { "stopping" } else { "accepting sessions" }.to_owned(),
-            ),
-            check(
-                "audit".to_owned(),
-                server.audit.is_healthy(),
-                if server.audit.is_healthy() { "written" } else { "cannot be written" }.to_owned(),
-            ),
-        ];
-        for target in server.runtime().targets.values() {
-            let is_reachable = target.pool.trouble().is_none();
-            let detail = if is_reachable { "reachable" } else { "not reachable" };
-            checks.push(check(
-                format!("database {}", target.name),
-                is_reachable,
-                format!("{detail}: {}", target.hosts()),
-            ));
-        }
-        checks
     }
 }

@@ -127,7 +127,7 @@ impl Startup {
     async fn go(&mut self) -> Result<Session, Refused> {
         let runtime = self.server.runtime();
         let raw = self.negotiate(&runtime).await?;
-        if self.server.is_draining() {
+        if self.server.refuses_logins() {
             self.server.metrics.connection_refused("draining");
             return Err(told("57P03", "pgbelay is stopping").hint("Connect again in a moment.").into());
         }

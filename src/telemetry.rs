@@ -254,6 +254,7 @@ pub struct TierMetrics {
     pool_idle: Gauge,
     pool_in_use: Gauge,
     pool_waiting: Gauge,
+    pool_paused: Gauge,
 }
 
 impl TierMetrics {
@@ -279,6 +280,7 @@ impl TierMetrics {
             pool_idle: gauge!(POOL_IDLE, &labels),
             pool_in_use: gauge!(POOL_IN_USE, &labels),
             pool_waiting: gauge!(POOL_WAITING, &labels),
+            pool_paused: gauge!(POOL_PAUSED, &labels),
             database,
             tier,
         }
@@ -337,6 +339,11 @@ impl TierMetrics {
         self.pool_idle.set(f64::from(now.idle));
         self.pool_in_use.set(f64::from(now.in_use));
         self.pool_waiting.set(f64::from(now.waiting));
+    }
+
+    /// Whether an operator has paused it.
+    pub fn paused(&self, is_paused: bool) {
+        self.pool_paused.set(if is_paused { 1.0 } else { 0.0 });
     }
 
     /// The connections open to one host; its role is `primary` or `standby`, if known.

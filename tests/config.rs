@@ -143,7 +143,7 @@ fn the_contracts_example_means_what_it_says() {
     assert_eq!(config.listen.address, "127.0.0.1:6432".parse().unwrap());
     let tls = config.listen.tls.as_ref().unwrap();
     assert!(tls.required && tls.cert == files.0.path().join("certs/server.pem"));
-    assert_eq!(config.admin, Some("127.0.0.1:9632".parse().unwrap()));
+    assert_eq!(config.admin.as_ref().unwrap().address, "127.0.0.1:9632".parse().unwrap());
     assert_eq!(config.audit.path, files.0.path().join("logs/audit.jsonl"));
     assert_eq!(config.audit.rotate_bytes, 256 << 20);
 

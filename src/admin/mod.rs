@@ -1,8 +1,9 @@
-//! The operators' HTTP endpoint: `/healthz`, `/readyz` and `/metrics`.
+//! The operators' HTTP endpoint: `/healthz`, `/readyz` and `/metrics`, and their commands.
 //!
 //! It answers one request a connection and holds no connection for long, so that a slow or hostile client costs little and
 //! nobody else a probe.
 
+mod command;
 mod response;
 
 use std::convert::Infallible;
@@ -25,6 +26,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::telemetry::Metrics;
+pub use command::{Allowance, Command, Operator, Refusal, Scope, View};
 use response::Answer;
 
 /// Why the endpoint cannot be served.
@@ -64,6 +66,8 @@ pub struct AdminState {
     pub readiness: Arc<dyn Readiness>,
     /// Behind `/metrics`.
     pub metrics: Metrics,
+    /// Behind the commands.
+    pub operator: Arc<dyn Operator>,
 }
 
 /// Most connections at once; more are closed unanswered.
@@ -104,12 +108,12 @@ async fn serve_with(listener: TcpListener, state: AdminState, shutdown: impl Fut
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     tokio::pin!(shutdown);
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = &mut shutdown => return,
             // Reaps what has ended; an empty set is disabled by the pattern.
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(%error, "admin endpoint cannot accept");
                     sleep(ACCEPT_PAUSE).await;
@@ -124,17 +128,22 @@ async fn serve_with(listener: TcpListener, state: AdminState, shutdown: impl Fut
         let state = state.clone();
         connections.spawn(async move {
             let _place = place;
-            if timeout(patience.connection, converse(stream, state, patience.header)).await.is_err() {
+            if timeout(patience.connection, converse(stream, peer, state, patience.header)).await.is_err() {
                 debug!("admin connection took too long");
             }
         });
     }
 }
 
-async fn converse(stream: TcpStream, state: AdminState, header_time: Duration) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri().path(), &state);
-        async move { Ok::<_, Infallible>(answer.into_response()) }
+async fn converse(stream: TcpStream, peer: SocketAddr, state: AdminState, header_time: Duration) {
+    let state = &state;
+    let service = service_fn(|request: Request<Incoming>| async move {
+        let (method, uri) = (request.method(), request.uri());
+        let answer = match command::answer(method, uri, request.headers(), peer, &*state.operator).await {
+            Some(answer) => answer,
+            None => page(method, uri.path(), state),
+        };
+        Ok::<_, Infallible>(answer.into_response())
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -148,8 +157,8 @@ async fn converse(stream: TcpStream, state: AdminState, header_time: Duration) {
     }
 }
 
-/// What a request gets. Bodies of requests are never read.
-fn answer(method: &Method, path: &str, state: &AdminState) -> Answer {
+/// What a request of monitoring gets. Bodies of requests are never read.
+fn page(method: &Method, path: &str, state: &AdminState) -> Answer {
     let page: fn(&AdminState) -> Answer = match path {
         "/healthz" => |_| Answer::text("ok\n"),
         "/readyz" => |state| Answer::readiness(state.readiness.checks()),

@@ -8,7 +8,7 @@ use crate::config::{Role, Tier};
 use crate::policy::{RuleId, WouldDeny};
 
 /// Who is connected, made once when a session starts and shared by all its records.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionContext {
     /// The session's number, unique within the trail: process start time and a counter, in hex.
     pub id: String,
@@ -49,7 +49,7 @@ pub enum Event {
     Limit,
     /// The configuration was loaded again, or failed to.
     ConfigReload,
-    /// The process started, stopped, rotated the file or mended its end.
+    /// The process started, stopped, rotated the file or mended its end; or an operator gave an order.
     Admin,
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::cli::{ConfigArg, connect};
 use crate::config::{
-    self, Config, Host, Loaded, Mode, Policy, Replicas, Role, Target, Tier, UpstreamRole, User, format_duration,
+    self, Admin, Config, Host, Loaded, Mode, Policy, Replicas, Role, Target, Tier, UpstreamRole, User, format_duration,
 };
 use crate::policy::{RULES, RuleId};
 
@@ -95,6 +95,11 @@ impl fmt::Display for Report<'_> {
     }
 }
 
+fn admin(admin: &Admin) -> String {
+    let commands = if admin.token.is_some() { "takes commands" } else { "takes no commands" };
+    format!("{}, {commands}", admin.address)
+}
+
 fn general(config: &Config) -> Table {
     let listen = &config.listen;
     let tls = match &listen.tls {
@@ -109,7 +114,7 @@ fn general(config: &Config) -> Table {
     let login = format_duration(listen.login_timeout);
     let clients = format!("{}, {tls}, at most {} clients, {login} to log in", listen.address, listen.max_clients);
     table.row(["listen", &clients]);
-    table.row(["admin", &config.admin.map_or("none".to_owned(), |address| address.to_string())]);
+    table.row(["admin", &config.admin.as_ref().map_or("none".to_owned(), admin)]);
     let signed = if config.audit.signing_key.is_some() { "signed checkpoints" } else { "no signed checkpoints" };
     let rotate = config::format_bytes(config.audit.rotate_bytes);
     table.row(["audit", &format!("{}, rotated at {rotate}, {signed}", config.audit.path.display())]);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod admin;
 pub mod audit;
 pub mod certs;
 pub mod check;
@@ -48,6 +49,8 @@ pub enum Command {
     Explain(explain::Args),
     /// Verify or follow the audit trail
     Audit(audit::Args),
+    /// Give a command to the proxy that runs: pause, resume, reconnect, kill and the like
+    Admin(admin::Args),
     /// Make development certificates, or a key that signs the audit trail
     Certs(certs::Args),
     /// Show pgbelay at work on a private, throw-away Postgres
@@ -71,6 +74,7 @@ impl Cli {
             Command::Check(args) => check::run(args),
             Command::Password(args) => password::run(args),
             Command::Audit(args) => audit::run(args),
+            Command::Admin(args) => admin::run(args),
             Command::Certs(args) => certs::run(args),
             Command::Demo(args) => demo::run(args),
         }

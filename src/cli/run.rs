@@ -1,16 +1,20 @@
 //! `pgbelay run`: the proxy itself.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::admin::{self, AdminState};
 use crate::cli::ConfigArg;
-use crate::server::{Server, ServerReadiness};
+use crate::listener::Bound;
+use crate::server::{Server, ServerOperator, ServerReadiness};
 use crate::session::{Order, Sessions};
+use crate::systemd::{Sockets, State};
 use crate::telemetry::{self, LogFormat};
-use crate::{config, listener};
+use crate::{config, listener, systemd};
 
 /// Arguments of `pgbelay run`.
 #[derive(clap::Args, Debug)]
@@ -47,50 +51,71 @@ pub fn run(args: Args) -> ExitCode {
 
 fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     telemetry::init(LogFormat::from_env()?)?;
-    let metrics = telemetry::install_metrics()?;
     let config = config::load(&args.config.config)?;
+    let (address, admin_address) = (config.listen.address, config.admin.as_ref().map(|admin| admin.address));
+    // Before there is any thread.
+    let sockets = Sockets::take(address, admin_address)?;
+    let metrics = telemetry::install_metrics()?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = args.threads {
         builder.worker_threads(threads.get());
     }
     let runtime = builder.enable_all().build()?;
     runtime.block_on(async {
-        let drain = config.drain;
-        let (address, admin_address) = (config.listen.address, config.admin);
-        // Both addresses are taken before anything else, so that a second process fails at once.
-        let listener =
-            listener::bind(address).await.map_err(|e| format!("cannot listen on [listen] address {address}: {e}"))?;
-        let admin = match admin_address {
-            Some(address) => Some(admin::bind(address).await?),
-            None => None,
+        // Both addresses are taken before anything else, so that a second process fails at once. Nobody can connect before the
+        // audit trail is open: a process that cannot have it must not turn clients away from one that has.
+        let bound = match sockets.listen {
+            Some(socket) => Bound::Inherited(socket),
+            None => listener::bind(address, config.listen.reuse_port).map_err(|e| cannot_listen(address, &e))?,
+        };
+        let admin = match (sockets.admin, admin_address) {
+            (Some(socket), _) => Some(tokio::net::TcpListener::from_std(socket)?),
+            (None, Some(address)) => Some(admin::bind(address).await?),
+            (None, None) => None,
         };
         let server = Server::new(config)?;
+        let listener = bound.listen().map_err(|e| cannot_listen(address, &e))?;
+        let address = listener.address().unwrap_or(address);
         let mut signals = Signals::new()?;
         tokio::spawn(Arc::clone(&server).keep_time());
         tokio::spawn(Arc::clone(&server).maintain());
         if let Some(admin) = admin {
-            let state = AdminState { readiness: Arc::new(ServerReadiness(Arc::clone(&server))), metrics };
+            let state = AdminState {
+                readiness: Arc::new(ServerReadiness(Arc::clone(&server))),
+                metrics,
+                operator: Arc::new(ServerOperator(Arc::clone(&server))),
+            };
             let server = Arc::clone(&server);
             tokio::spawn(async move { admin::serve(admin, state, server.stopped()).await });
         }
         let accepting = tokio::spawn(listener::accept(Arc::clone(&server), listener));
         tracing::info!(%address, "listening on {address}");
+        tokio::spawn(systemd::feed_watchdog());
+        systemd::notify(State::Ready);
 
         signals.serve(&server).await;
-        accepting.abort();
-        stop(&server, drain, &mut signals).await;
+        systemd::notify(State::Stopping);
+        stop(&server, accepting, &mut signals).await;
         Ok(())
     })
 }
 
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> String {
+    format!("cannot listen on [listen] address {address}: {error}")
+}
+
 /// Lets sessions finish, then ends them, then closes the audit trail.
-async fn stop(server: &Arc<Server>, drain: std::time::Duration, signals: &mut Signals) {
+async fn stop(server: &Arc<Server>, accepting: JoinHandle<()>, signals: &mut Signals) {
+    let drain = server.runtime().config.drain;
     tracing::info!(sessions = server.sessions.count(), ?drain, "stopping");
     server.drain();
     let finished = async {
+        // The last clients are let in.
+        let _closed = accepting.await;
         let mut tick = tokio::time::interval(Sessions::TICK);
-        while server.sessions.count() > 0 {
+        while server.is_busy() {
             tick.tick().await;
+            server.drain();
         }
     };
     tokio::select! {
@@ -134,13 +159,16 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
+                () = server.shutdown_asked() => return,
                 _ = self.hangup.recv() => {
+                    systemd::notify(State::Reloading);
                     let server = Arc::clone(server);
                     // Reads files; not on a thread that serves clients.
                     let loaded = tokio::task::spawn_blocking(move || server.reload()).await;
                     if let Ok(Err(error)) = loaded {
                         tracing::error!("configuration not loaded again, the old one stays: {error}");
                     }
+                    systemd::notify(State::Ready);
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::files;
-use super::model::{Audit, Listen, ListenTls};
+use super::model::{Admin, Audit, Listen, ListenTls, Secret};
 use super::reader::{At, Section};
 use super::values::{boolean, bytes, duration, limit, number, text};
 
@@ -21,12 +21,16 @@ const DEFAULT_ROTATE_BYTES: u64 = 256 << 20;
 /// Smaller files would hold only a few records each.
 const LEAST_ROTATE_BYTES: u64 = 1 << 10;
 
+/// A shorter token could be guessed.
+const LEAST_TOKEN: usize = 16;
+
 /// Reads `[listen]` and how long a stop waits.
 pub(super) fn read_listen(root: &Section<'_>) -> (Listen, Duration) {
     let section = root.table("listen");
     let reader = section.reader;
     let address = section.get("address", address);
     let insecure = section.get("insecure", boolean);
+    let reuse_port = section.get("reuse_port", boolean);
     let max_clients = section.get("max_clients", |value| number(value, 1, 1_000_000));
     let login_timeout = section.get("login_timeout", duration);
     let failed_login_delay = section.get("failed_login_delay", limit(duration));
@@ -54,6 +58,7 @@ pub(super) fn read_listen(root: &Section<'_>) -> (Listen, Duration) {
         address: address.map_or(DEFAULT_ADDRESS, |at| at.value),
         tls,
         insecure: is_insecure,
+        reuse_port: reuse_port.is_some_and(|at| at.value),
         max_clients: usize::try_from(max_clients.map_or(DEFAULT_MAX_CLIENTS, |at| at.value)).unwrap_or(usize::MAX),
         login_timeout: login_timeout.map_or(DEFAULT_LOGIN_TIMEOUT, |at| at.value),
         failed_login_delay: failed_login_delay.map_or(Some(DEFAULT_FAILED_LOGIN_DELAY), |at| at.value),
@@ -112,16 +117,43 @@ fn check_tls_files(
 }
 
 /// Reads `[admin]`; it must not take the listener's address.
-pub(super) fn read_admin(root: &Section<'_>, listen: SocketAddr) -> Option<SocketAddr> {
+pub(super) fn read_admin(root: &Section<'_>, listen: SocketAddr) -> Option<Admin> {
     let section = root.table("admin");
     let admin = section.require("address", "write address = \"127.0.0.1:9632\", or leave [admin] out", address);
+    let token = read_token(&section);
     let admin = admin?;
     let same_port = admin.value.port() == listen.port() && listen.port() != 0;
     let (a, b) = (admin.value.ip(), listen.ip());
     if same_port && (a == b || a.is_unspecified() || b.is_unspecified()) {
         section.reader.error(&admin.place, "is the address of [listen]; give it another port, such as 9632");
     }
-    Some(admin.value)
+    Some(Admin { address: admin.value, token })
+}
+
+/// The operators' token from the environment or a file.
+fn read_token(section: &Section<'_>) -> Option<Secret> {
+    let reader = section.reader;
+    let variable = section.get("token_env", text);
+    let file = section.get("token_file", text).map(|at| at.map(|path| reader.resolve(&path)));
+    if let (Some(at), Some(_)) = (&variable, &file) {
+        reader.error(&at.place, "token_file is given as well; keep one of them");
+    }
+    let (place, token) = match (variable, file.filter(|_| reader.reads_files())) {
+        (Some(at), _) => (at.place.clone(), reader.check(&at.place, reader.variable(&at.value))?.map(Secret::new)?),
+        (None, Some(at)) => {
+            warn_if_everybody_reads(section, &at);
+            (at.place.clone(), reader.check(&at.place, files::password(&at.value))?)
+        }
+        (None, None) => return None,
+    };
+    if token.expose().len() < LEAST_TOKEN || !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = format!(
+            "holds a token that is shorter than {LEAST_TOKEN} characters, or has other than printable ASCII characters; \
+             make one with `openssl rand -hex 32`"
+        );
+        reader.error(&place, message);
+    }
+    Some(token)
 }
 
 /// Reads `[audit]`.

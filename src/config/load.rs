@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use super::model::Config;
+use super::model::{Admin, Config};
 use super::problem::{ConfigErrors, Problem};
 use super::reader::{Reader, Section, Surroundings};
 use super::{databases, listen, tiers, users};
@@ -36,6 +37,24 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
 /// Everything that is wrong, at once.
 pub fn load_with_warnings(path: &Path) -> Result<Loaded, ConfigErrors> {
     read(&read_file(path)?, path, Surroundings::Full(&|name| std::env::var(name).ok()))
+}
+
+/// Loads `[admin]` alone, with the process's environment; `None` when the file has none.
+///
+/// # Errors
+/// Everything that is wrong with `[admin]`, or with the file as TOML.
+pub fn load_admin(path: &Path) -> Result<Option<Admin>, ConfigErrors> {
+    let text = read_file(path)?;
+    let reader = Reader::new(path, &text, Surroundings::Full(&|name| std::env::var(name).ok()));
+    let table = reader.parse()?;
+    // No listener is in the way: the program that runs has been through that check.
+    let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    let admin = listen::read_admin(&reader.root(&table), nowhere);
+    let problems = match reader.finish() {
+        Ok(_) => vec![],
+        Err(errors) => errors.problems().iter().filter(|p| p.key.starts_with("admin")).cloned().collect(),
+    };
+    if problems.is_empty() { Ok(admin) } else { Err(ConfigErrors::new(problems)) }
 }
 
 /// Loads only what the file itself says: no environment, no other file. Policies, names and places are those of

@@ -29,7 +29,7 @@ pub use auth_query::{AuthQuery, UpstreamRole};
 pub use certificate_name::CertificateName;
 pub use connection::*;
 pub use defaults::{default_policy, default_pool};
-pub use load::{Loaded, known_keys, load, load_with_warnings, load_without_secrets, parse};
+pub use load::{Loaded, known_keys, load, load_admin, load_with_warnings, load_without_secrets, parse};
 pub use model::*;
 pub use peak_hours::PeakHours;
 pub use policy::*;

@@ -45,8 +45,8 @@ pub struct Config {
     pub source: PathBuf,
     /// Where clients connect.
     pub listen: Listen,
-    /// Where health checks and metrics are served; `None` serves none.
-    pub admin: Option<SocketAddr>,
+    /// The operators' endpoint; `None` serves none.
+    pub admin: Option<Admin>,
     /// The audit trail.
     pub audit: Audit,
     /// Databases by name.
@@ -72,6 +72,8 @@ pub struct Listen {
     pub insecure: bool,
     /// Most client connections at once; more are refused with SQLSTATE 53300.
     pub max_clients: usize,
+    /// Lets another process listen on the same address, as its successor does during a restart.
+    pub reuse_port: bool,
     /// Time a client has to finish the start-up and authentication.
     pub login_timeout: Duration,
     /// Longest pause before a login is answered that follows failed ones; `None` for no pause.
@@ -91,6 +93,15 @@ pub struct ListenTls {
     pub client_crl: Option<PathBuf>,
     /// Refuses clients that do not use TLS.
     pub required: bool,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// Where health checks, metrics and operators' commands are served.
+    pub address: SocketAddr,
+    /// What a command must carry; `None` takes no commands.
+    pub token: Option<Secret>,
 }
 
 /// `[audit]`

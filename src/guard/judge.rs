@@ -69,6 +69,8 @@ pub struct Judged {
     pub is_recorded: bool,
     /// It cannot be done on a read replica, or would not be what it is meant to be there.
     pub needs_primary: bool,
+    /// It may show the prepared statements of its connection.
+    pub shows_prepared: bool,
     /// Allowed by a confirmation, and so once.
     pub is_confirmed: bool,
     /// It asks, or makes something that will ask, for currval or lastval.
@@ -322,6 +324,7 @@ impl Judge {
                 // What follows others in its text cannot be planned before they have run.
                 _ => None,
             },
+            shows_prepared: shows_prepared(text),
             script,
             steps,
             record: OnceLock::new(),
@@ -374,6 +377,13 @@ fn route(verdict: Verdict, steps: &[Step], script: &Script, limits_bytes: bool) 
         // A read that runs over its limit ends the text: what follows it must not have run.
         || (!is_one && limits_reads && script.statements.iter().any(is_change));
     if stepwise { Route::Stepwise(permit) } else { Route::Whole(permit) }
+}
+
+/// Whether a text names `pg_prepared_statements` or the function behind it, or may do so in escapes (`U&"pg\\005f…"`). Views and
+/// functions of the database that show it are not known here.
+fn shows_prepared(text: &str) -> bool {
+    const NAMES: [&[u8]; 2] = [b"pg_prepared_statement", b"u&\""];
+    NAMES.iter().any(|name| text.as_bytes().windows(name.len()).any(|part| part.eq_ignore_ascii_case(name)))
 }
 
 /// LISTEN is not possible on a standby, a lock there excludes nobody elsewhere, and what acts on the server means the primary.

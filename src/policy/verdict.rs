@@ -56,6 +56,8 @@ pub mod sqlstate {
     pub const UNKNOWN_PORTAL: &str = "34000";
     /// character_not_in_repertoire: the text is not UTF-8.
     pub const BAD_ENCODING: &str = "22021";
+    /// object_not_in_prerequisite_state: an operator has disabled the database.
+    pub const DISABLED: &str = "55000";
     /// internal_error.
     pub const INTERNAL: &str = "XX000";
 }

@@ -45,7 +45,7 @@ impl TargetRuntime {
             catalog_loads: Arc::clone(&self.catalog_loads),
             catalog_source: Arc::clone(&self.catalog_source),
             statements: Arc::clone(&self.statements),
-            ..Self::with_endpoint(endpoint, limits)
+            ..Self::with_endpoint(endpoint, limits, Some(self))
         });
         pools.insert(Arc::clone(own), Arc::clone(&made));
         Some(made)

@@ -8,6 +8,7 @@ use crate::audit::{Event, Record};
 use crate::config::Mode;
 use crate::policy::{ROW_LIMIT, sqlstate};
 use crate::sql::Kind;
+use crate::telemetry::Limit;
 use crate::upstream::{Applied, Link};
 use crate::wire::{Report, tag_rows};
 
@@ -193,6 +194,7 @@ impl Core {
             });
             return None;
         }
+        self.limits_hit.push(Limit::RowsWritten);
         self.records.push(Record {
             rows: Some(rows),
             sqlstate: Some(sqlstate::ROW_LIMIT.to_owned()),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::Notify;
 
+use crate::audit::SessionContext;
 use crate::upstream::{CancelSlot, ConnectError};
 
 /// The handle of one session.
@@ -17,8 +18,12 @@ pub struct Control {
     pub pid: u32,
     /// The secret key told in BackendKeyData.
     pub key: Vec<u8>,
+    /// Whose session it is.
+    pub context: Arc<SessionContext>,
     /// What it runs now.
     pub cancel: CancelSlot,
+    /// Why it keeps its connection, as the metrics name it.
+    pins: Mutex<Vec<&'static str>>,
     pub(super) wake: Notify,
     order: AtomicU8,
     wait: AtomicU8,
@@ -82,6 +87,15 @@ impl Control {
         self.wake.notify_one();
     }
 
+    /// Why it keeps its connection between transactions; empty when it does not.
+    pub fn pins(&self) -> Vec<&'static str> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_pins(&self, pins: &[&'static str]) {
+        pins.clone_into(&mut self.pins.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub(super) fn ordered(&self) -> Order {
         match self.order.load(Ordering::Acquire) {
             0 => Order::Continue,
@@ -138,7 +152,7 @@ impl Sessions {
     pub const TICK: Duration = Duration::from_millis(100);
 
     /// Enters a new session, whose cancel key has `key_size` bytes. `None` when the system has no randomness.
-    pub fn register(self: &Arc<Self>, key_size: usize) -> Option<Registered> {
+    pub fn register(self: &Arc<Self>, key_size: usize, context: Arc<SessionContext>) -> Option<Registered> {
         let mut key = vec![0; key_size];
         self.random.fill(&mut key).ok()?;
         let mut live = self.lock();
@@ -151,7 +165,9 @@ impl Sessions {
         let control = Arc::new(Control {
             pid,
             key,
+            context,
             cancel: CancelSlot::default(),
+            pins: Mutex::default(),
             wake: Notify::new(),
             order: AtomicU8::new(0),
             wait: AtomicU8::new(NOT_WAITING),
@@ -172,6 +188,13 @@ impl Sessions {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.lock().len()
+    }
+
+    /// All of them, in the order in which they began.
+    pub fn all(&self) -> Vec<Arc<Control>> {
+        let mut all: Vec<_> = self.lock().values().cloned().collect();
+        all.sort_by_key(|control| control.pid);
+        all
     }
 
     /// Asks all sessions to end.
@@ -214,8 +237,9 @@ mod tests {
     #[test]
     fn a_cancel_needs_the_right_key() {
         let sessions = Arc::new(Sessions::default());
-        let a = sessions.register(4).unwrap();
-        let b = sessions.register(32).unwrap();
+        let context = Arc::new(SessionContext::default());
+        let a = sessions.register(4, Arc::clone(&context)).unwrap();
+        let b = sessions.register(32, context).unwrap();
         assert!(sessions.find(a.control.pid, &a.control.key).is_some());
         assert!(sessions.find(a.control.pid, &b.control.key[..4]).is_none());
         assert!(sessions.find(a.control.pid, &[]).is_none());

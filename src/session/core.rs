@@ -11,10 +11,11 @@ use bytes::{Buf, BytesMut};
 
 use super::confirm::Confirm;
 use super::count::Counting;
-use super::extended::{Portal, Prepared};
+use super::extended::Portal;
 use super::intent::Intent;
 use super::made::MadeHere;
 use super::plan::Planning;
+use super::prepared::PreparedStatements;
 use super::replies::{Expect, Own};
 use super::run::Run;
 use super::state::SessionState;
@@ -23,6 +24,7 @@ use crate::audit::{Record, SessionContext};
 use crate::guard::{Judge, Judged};
 use crate::policy::{RuleId, sqlstate};
 use crate::sql::Class;
+use crate::telemetry::Limit;
 use crate::upstream::{Link, Parameters, Reach, Settings, Statements};
 use crate::wire::{BodyError, FrameError, HEADER, Header, MAX_BUFFERED, Report, TransactionState, frontend_header};
 
@@ -71,6 +73,8 @@ pub(super) struct Core {
     pub(super) finished: Vec<(Arc<Judged>, std::time::Duration)>,
     /// Rules in report mode that would have refused a statement that ended, to be counted.
     pub(super) would_deny: Vec<RuleId>,
+    /// Limits of rows and bytes that ended a statement, to be counted.
+    pub(super) limits_hit: Vec<Limit>,
     /// Refusals for metrics: class, rule, verdict.
     pub(super) denied: Vec<(Class, &'static str, &'static str)>,
     /// The audit trail could not be written lately: what has to be recorded is not run, where the policy says so.
@@ -128,7 +132,7 @@ pub(super) struct Core {
     pub(super) refusal: Option<Report>,
     /// The session's settings were refused on a connection, and another one was tried.
     pub(super) has_retried_settings: bool,
-    pub(super) prepared: HashMap<Box<str>, Prepared>,
+    pub(super) prepared: PreparedStatements,
     pub(super) portals: HashMap<Box<str>, Portal>,
     pub(super) stepwise: Option<Stepwise>,
     pub(super) partial: super::server_side::Partial,
@@ -162,6 +166,7 @@ impl Core {
             records: vec![],
             finished: vec![],
             would_deny: vec![],
+            limits_hit: vec![],
             denied: vec![],
             is_audit_failing: false,
             has_violated: false,
@@ -191,7 +196,7 @@ impl Core {
             is_muted: false,
             refusal: None,
             has_retried_settings: false,
-            prepared: HashMap::new(),
+            prepared: PreparedStatements::default(),
             portals: HashMap::new(),
             stepwise: None,
             partial: super::server_side::Partial::default(),

@@ -117,6 +117,9 @@ impl Driver {
     /// Serves the client until the session is over; returns why, for the record.
     async fn serve(&mut self) -> &'static str {
         loop {
+            if let Some(why) = self.let_cancel_pass().await {
+                return why;
+            }
             self.follow_catalog();
             let link = self.lease.as_mut().map(|lease| &mut lease.connection().link);
             self.core.is_audit_failing = !self.server.audit.is_healthy();
@@ -265,6 +268,10 @@ impl Driver {
                 self.target.metrics.upstream_error("pool_full");
                 self.target.full(*max, *waited)
             }
+            CheckoutError::Paused { waited } => {
+                self.target.metrics.upstream_error("paused");
+                self.target.paused(*waited)
+            }
             CheckoutError::Connect(error) => self.target.unreachable(error),
         }
     }
@@ -303,6 +310,10 @@ impl Driver {
 
     /// A connection that is kept for the values of sequences alone is kept only as far as the pool can spare it.
     fn keep_for_sequences(&mut self) {
+        if self.target.pause.is_on() {
+            // A pause would wait for ever.
+            self.core.state.pins.remove(&Pin::Sequence);
+        }
         if !self.core.state.pins.has(&Pin::Sequence) {
             self.kept = None;
         } else if self.kept.is_none() {
@@ -334,6 +345,9 @@ impl Driver {
         }
         for new in now.iter().filter(|pin| !self.pinned.contains(pin)) {
             self.target.metrics.pinned(new);
+        }
+        if self.pinned != now {
+            self.registered.control.set_pins(&now);
         }
         self.pinned = now;
     }
@@ -415,6 +429,9 @@ impl Driver {
                 self.target.metrics.statement(judged.class, permit.guards.verdict_name());
             }
             self.target.metrics.statement_seconds(duration);
+        }
+        for limit in self.core.limits_hit.drain(..) {
+            self.target.metrics.limit(limit);
         }
         for rule in self.core.would_deny.drain(..) {
             self.target.metrics.would_deny(rule);

@@ -7,6 +7,7 @@ use super::count::COUNT;
 use super::intent::IntentGate;
 use super::place::Placed;
 use super::plan::Planned;
+use super::prepared::Prepared;
 use super::replies::{Aside, Expect, Own, Stage};
 use super::run::Run;
 use super::simple::failed_transaction;
@@ -20,19 +21,8 @@ use crate::wire::{
     read_execute,
 };
 
-/// Most prepared statements of one session.
-const MAX_PREPARED: usize = 20_000;
-
 /// Most portals of one session at once.
 const MAX_PORTALS: usize = 10_000;
-
-/// A prepared statement as the client named it.
-#[derive(Clone, Debug)]
-pub(super) struct Prepared {
-    name: Arc<str>,
-    pub(super) judged: Arc<Judged>,
-    pub(super) statement: Arc<Statement>,
-}
 
 /// A portal: a statement with its parameters.
 #[derive(Debug)]
@@ -53,7 +43,7 @@ impl Core {
             Ok(parse) => parse,
             Err(error) => return self.refuse_extended(&body_report(error), link),
         };
-        if !parse.name.is_empty() && self.prepared.contains_key(parse.name) {
+        if !parse.name.is_empty() && self.prepared.has(parse.name) {
             let report = match self.state.transaction {
                 TransactionState::Failed => failed_transaction(),
                 TransactionState::Idle | TransactionState::InBlock => Report::error(
@@ -63,10 +53,7 @@ impl Core {
             };
             return self.refuse_extended(&report, link);
         }
-        if self.prepared.len() >= MAX_PREPARED {
-            let report = Report::error(sqlstate::ROW_LIMIT, "too many prepared statements in one session")
-                .detail(format!("A session may have {MAX_PREPARED} at once."))
-                .hint("Close statements that are not used any more, or use the unnamed statement.");
+        if let Some(report) = self.prepared.refuse(parse.name, parse.sql) {
             return self.refuse_extended(&report, link);
         }
         let judged = self.judge_again(parse.sql);
@@ -116,7 +103,7 @@ impl Core {
                 );
             }
         }
-        self.prepared.insert(parse.name.into(), prepared);
+        self.prepared.insert(parse.name, prepared);
         Progress::Consumed
     }
 
@@ -170,6 +157,7 @@ impl Core {
             if self.has_opaque_in_flight() && !has_statement(bind.statement.is_empty(), &prepared.statement, link) {
                 return self.refuse_extended(&behind_opaque(), Some(link));
             }
+            self.hide_foreign_statements(&prepared.judged, link);
             let name = self.ensure_prepared(bind.statement.is_empty(), &prepared.statement, link);
             put_bind_head(bind.portal, name, bind.rest.len(), &mut link.outbox);
             link.outbox.extend_from_slice(bind.rest);
@@ -374,7 +362,7 @@ impl Core {
         match self.refuse_to_prepare(&judged) {
             Some(report) => Err(report),
             None => {
-                self.prepared.insert(name.into(), prepared.clone());
+                self.prepared.insert(name, prepared.clone());
                 Ok(prepared)
             }
         }

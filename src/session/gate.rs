@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::confirm::{Bound, Refusal};
 use super::core::{Core, Progress, behind_opaque, body_report};
-use super::extended::Prepared;
 use super::plan::{Names, Planned, Planning, confirmation};
+use super::prepared::Prepared;
 use super::run::Run;
 use crate::guard::{Judged, PlanQuery, Route};
 use crate::policy::{Denial, Pending, PlanVerdict, judge_plan, sqlstate};

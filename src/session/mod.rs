@@ -20,6 +20,7 @@ mod lost;
 mod made;
 mod place;
 mod plan;
+mod prepared;
 mod replies;
 mod run;
 mod sequences;

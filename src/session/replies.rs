@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::extended::Prepared;
+use super::prepared::Prepared;
 use super::run::Run;
 use crate::upstream::Statement;
 use crate::wire::Report;

@@ -113,7 +113,7 @@ impl Core {
                 self.prepared.remove(name);
                 self.pass_reply(message);
             }
-            Expect::Bind { statement: name } => match self.prepared.get(&**name) {
+            Expect::Bind { statement: name } => match self.prepared.get(name) {
                 Some(prepared) if !self.is_muted => {
                     put_renamed_error(body, &prepared.statement.name, name, &mut self.out);
                 }
@@ -152,10 +152,10 @@ impl Core {
                 // A statement that was to be parsed is not.
                 Expect::Parse { statement, name, replaced } => {
                     forget(statement.as_deref(), link);
-                    match replaced {
-                        Some(replaced) => self.prepared.insert(name, replaced),
-                        None => self.prepared.remove(&name),
-                    };
+                    self.prepared.remove(&name);
+                    if let Some(replaced) = replaced {
+                        self.prepared.insert(name, replaced);
+                    }
                 }
                 Expect::Own(Own::Parse(statement)) => forget(statement.as_deref(), link),
                 Expect::Known(name) => {

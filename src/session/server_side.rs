@@ -8,6 +8,7 @@ use super::simple::failing_statement;
 use crate::audit::{Event, Record};
 use crate::config::Mode;
 use crate::policy::{READ_LIMIT, reads_texts_otherwise, sqlstate};
+use crate::telemetry::Limit;
 use crate::upstream::{Applied, Link};
 use crate::wire::{
     HEADER, Header, MAX_BUFFERED, Report, TransactionState, backend_header, error_field, put_parameter_status,
@@ -124,10 +125,10 @@ impl Core {
         run.bytes += header.size as u64;
         let rows = run.max_rows_returned().filter(|&limit| run.returned > limit);
         let bytes = self.judge.policy.max_bytes_returned.filter(|&limit| run.bytes > limit);
-        let (what, limit) = match (rows, bytes) {
+        let (what, limit, hit) = match (rows, bytes) {
             (None, None) => return true,
-            (Some(limit), _) => ("rows", limit),
-            (None, Some(limit)) => ("bytes", limit),
+            (Some(limit), _) => ("rows", limit, Limit::RowsReturned),
+            (None, Some(limit)) => ("bytes", limit, Limit::BytesReturned),
         };
         let tier = self.judge.policy.tier;
         let message = || format!("the read returned more than {limit} {what}, the limit on {tier}");
@@ -135,6 +136,7 @@ impl Core {
             run.report(READ_LIMIT, || (message(), format!("more than {limit} {what} were returned"), HINT.to_owned()));
             return true;
         }
+        self.limits_hit.push(hit);
         run.is_cut_off = true;
         run.sqlstate = Some(sqlstate::ROW_LIMIT.to_owned());
         self.records.push(Record {

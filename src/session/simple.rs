@@ -113,6 +113,7 @@ impl Core {
         }
         self.count_statement();
         self.tell_notices(&permit.notices);
+        self.hide_foreign_statements(judged, link);
         self.note_sequence_mover(judged, link);
         self.note_made(judged);
         send(self, link);

@@ -215,6 +215,7 @@ impl Core {
             self.send_own(COUNT, Own::Count(Stage::Before), link);
             return Taken::Waits(Step::AwaitReplies);
         }
+        self.hide_foreign_statements(&judged, link);
         self.note_sequence_mover(&judged, link);
         self.tell_notices(&notices);
         match implicit {

@@ -39,6 +39,16 @@ impl Startup {
         let (Some(target), generation) = (target, runtime.generation) else {
             return Err(told(sqlstate::INTERNAL, "the database is not at work").into());
         };
+        if target.is_disabled() {
+            self.server.metrics.connection_refused("disabled");
+            return Err(told(
+                sqlstate::DISABLED,
+                format!("database \"{}\" is not currently accepting connections", target.name),
+            )
+            .detail("An operator has disabled it.")
+            .hint("Try again in a while.")
+            .into());
+        }
         let judge = runtime
             .judge(user.role, &target, SystemTime::now())
             .ok_or_else(|| told(sqlstate::INTERNAL, "the role has no policy on this tier"))?;
@@ -67,7 +77,7 @@ impl Startup {
         let registered = self
             .server
             .sessions
-            .register(key_size)
+            .register(key_size, Arc::clone(&context))
             .ok_or_else(|| told(sqlstate::INTERNAL, "the system has no randomness"))?;
         let notices = std::mem::take(&mut out);
         put_authentication(Authentication::Ok, &mut out);
@@ -146,6 +156,7 @@ impl Startup {
             Ok(Err(SettingsError::Connect(error))) => Err(target.unreachable(&error).ending_session().into()),
             Err(CheckoutError::Connect(error)) => Err(target.unreachable(&error).ending_session().into()),
             Err(CheckoutError::Full { max, waited }) => Err(target.full(max, waited).ending_session().into()),
+            Err(CheckoutError::Paused { waited }) => Err(target.paused(waited).ending_session().into()),
         }
     }
 

@@ -39,6 +39,7 @@ pub(super) const POOL_OPEN: &str = "pgbelay_pool_connections_open";
 pub(super) const POOL_IDLE: &str = "pgbelay_pool_connections_idle";
 pub(super) const POOL_IN_USE: &str = "pgbelay_pool_connections_in_use";
 pub(super) const POOL_WAITING: &str = "pgbelay_pool_clients_waiting";
+pub(super) const POOL_PAUSED: &str = "pgbelay_pool_paused";
 pub(super) const UPSTREAM_CONNECTIONS: &str = "pgbelay_upstream_connections";
 pub(super) const REPLICA_LAG: &str = "pgbelay_replica_lag_seconds";
 pub(super) const UPSTREAM_ERRORS: &str = "pgbelay_upstream_errors_total";
@@ -107,6 +108,7 @@ pub const METRICS: &[Metric] = &[
         labels: TIER,
         help: "Sessions that wait for an upstream connection.",
     },
+    Metric { name: POOL_PAUSED, kind: Kind::Gauge, labels: TIER, help: "1 while an operator has paused it, else 0." },
     Metric {
         name: UPSTREAM_CONNECTIONS,
         kind: Kind::Gauge,

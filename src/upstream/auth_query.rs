@@ -7,7 +7,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use lru::LruCache;
 
-use super::{ConnectError, Connection, Endpoint, Row, push_literal};
+use super::{ConnectError, Connection, Endpoint, Pause, Row, push_literal};
 use crate::config::{AuthQuery, Origin, Secret, User, Verifier};
 
 /// Most answers that are remembered.
@@ -26,6 +26,7 @@ pub struct UserLookup {
     /// How, and what they may.
     pub settings: AuthQuery,
     endpoint: Arc<Endpoint>,
+    pause: Arc<Pause>,
     /// Finds which of the groups the user `$1` is in; `None` where there are none.
     groups: Option<String>,
     /// One at a time: strangers cannot keep the server busy.
@@ -38,17 +39,19 @@ type Answer = (Instant, Option<Arc<User>>);
 
 impl UserLookup {
     /// Nothing is connected yet.
-    pub fn new(settings: AuthQuery, endpoint: Arc<Endpoint>) -> Self {
+    pub fn new(settings: AuthQuery, endpoint: Arc<Endpoint>, pause: Arc<Pause>) -> Self {
         Self {
             groups: groups_query(&settings),
             settings,
             endpoint,
+            pause,
             connection: tokio::sync::Mutex::default(),
             known: Mutex::new(LruCache::new(REMEMBERED)),
         }
     }
 
-    /// The user, if the database knows one of this name that can log in with SCRAM.
+    /// The user, if the database knows one of this name that can log in with SCRAM. While an operator has paused the database,
+    /// nobody is asked: it waits.
     ///
     /// Cancel safety: a query that was dropped halfway closes its connection.
     pub async fn find(&self, name: &str) -> Result<Option<Arc<User>>, ConnectError> {
@@ -58,6 +61,7 @@ impl UserLookup {
         if let Some(known) = self.remembered(name) {
             return Ok(known);
         }
+        self.pause.over().await;
         let mut kept = self.connection.lock().await;
         // Somebody before in the queue may have asked the same.
         if let Some(known) = self.remembered(name) {
@@ -77,6 +81,13 @@ impl UserLookup {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.put(name.to_owned(), (Instant::now(), found.clone()));
         Ok(found)
+    }
+
+    /// Closes its connection, if nobody is asking.
+    pub fn reconnect(&self) {
+        if let Ok(mut kept) = self.connection.try_lock() {
+            kept.take().into_iter().for_each(Connection::close);
+        }
     }
 
     /// Asks anew the next time: a password that does not fit may have been changed.
@@ -113,7 +124,8 @@ impl UserLookup {
             Ok((rows, groups))
         };
         let answer = self.endpoint.in_time(host, asking).await?;
-        *kept = Some(connection);
+        // What is paused is left alone.
+        *kept = (!self.pause.is_on()).then_some(connection);
         Ok(answer)
     }
 

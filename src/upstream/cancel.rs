@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
 use super::open::Address;
 use super::{ConnectError, Endpoint};
@@ -20,16 +21,52 @@ pub struct CancelTarget {
     key: Vec<u8>,
     /// Requests that may still arrive.
     in_flight: AtomicU32,
+    /// Requests that are being sent now.
+    sending: watch::Sender<u32>,
+}
+
+/// One request that is being sent; gone when that is done or given up.
+struct Sending(Arc<CancelTarget>);
+
+impl Sending {
+    fn new(target: &Arc<CancelTarget>) -> Self {
+        target.in_flight.fetch_add(1, Ordering::AcqRel);
+        target.sending.send_modify(|sending| *sending += 1);
+        Self(Arc::clone(target))
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.sending.send_modify(|sending| *sending -= 1);
+    }
 }
 
 impl CancelTarget {
     pub(super) fn new(endpoint: Arc<Endpoint>, host: usize, address: Address, pid: u32, key: Vec<u8>) -> Self {
-        Self { endpoint, host, address, pid, key, in_flight: AtomicU32::new(0) }
+        Self { endpoint, host, address, pid, key, in_flight: AtomicU32::new(0), sending: watch::Sender::new(0) }
+    }
+
+    /// The server's process.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// What went wrong with the connection's socket.
     pub(super) fn io(&self, source: std::io::Error) -> ConnectError {
         self.endpoint.io(self.host, source)
+    }
+
+    /// Whether a request is being sent, which would hit whatever the server runs when it arrives.
+    pub fn is_sending(&self) -> bool {
+        *self.sending.borrow() > 0
+    }
+
+    /// Resolves once no request is being sent. Cancel safe.
+    pub async fn sent(&self) {
+        let mut changes = self.sending.subscribe();
+        // The sender lives as long as `self`.
+        let _sent = changes.wait_for(|sending| *sending == 0).await;
     }
 
     /// Sends the request on a connection of its own and waits until the server has closed that: then the signal is sent
@@ -79,19 +116,21 @@ impl CancelSlot {
         let target = {
             let target = self.lock();
             // Counted under the lock: `detach` sees it, or the target is gone.
-            target.as_ref().map(|target| {
-                target.in_flight.fetch_add(1, Ordering::AcqRel);
-                Arc::clone(target)
-            })
+            target.as_ref().map(Sending::new)
         };
         async move { Self::send(target).await }
     }
 
-    async fn send(target: Option<Arc<CancelTarget>>) -> Result<(), ConnectError> {
-        let Some(target) = target else { return Ok(()) };
-        let sent = target.send().await;
+    /// The connection that the session uses now: name and port of the server, and its process there.
+    pub fn backend(&self) -> Option<(String, u32)> {
+        self.lock().as_ref().map(|target| (target.endpoint.host(target.host).to_string(), target.pid))
+    }
+
+    async fn send(sending: Option<Sending>) -> Result<(), ConnectError> {
+        let Some(sending) = sending else { return Ok(()) };
+        let sent = sending.0.send().await;
         if sent.is_ok() {
-            target.in_flight.fetch_sub(1, Ordering::AcqRel);
+            sending.0.in_flight.fetch_sub(1, Ordering::AcqRel);
         }
         // Otherwise the request may still arrive, whenever: the connection is never given to another session.
         sent

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use rustls::ClientConfig;
 
 use super::cancel::CancelTarget;
@@ -23,7 +24,8 @@ const SET_BACK: Duration = Duration::from_secs(30);
 pub struct Endpoint {
     /// The target.
     pub target: Arc<Target>,
-    pub(super) tls: Option<Arc<ClientConfig>>,
+    /// Read from files that may be replaced while the process runs.
+    tls: Arc<ArcSwapOption<ClientConfig>>,
     /// As whom to log in, where it is not the target's own role.
     pass_through: Option<Arc<PassThrough>>,
     /// As many as the target has hosts.
@@ -89,7 +91,7 @@ impl fmt::Display for HostView {
 impl Endpoint {
     /// Makes the TLS of a target ready.
     pub fn new(target: Arc<Target>) -> Result<Self, TlsSetupError> {
-        let tls = tls::client_config(&target)?;
+        let tls = Arc::new(ArcSwapOption::new(tls::client_config(&target)?));
         let known = target.hosts.iter().map(|_| Known::default()).collect();
         Ok(Self { target, tls, pass_through: None, known })
     }
@@ -98,7 +100,7 @@ impl Endpoint {
     pub fn of_user(shared: &Self, user: Arc<PassThrough>) -> Self {
         Self {
             target: Arc::clone(&shared.target),
-            tls: shared.tls.clone(),
+            tls: Arc::clone(&shared.tls),
             pass_through: Some(user),
             known: shared.known.iter().map(|_| Known::default()).collect(),
         }
@@ -107,6 +109,16 @@ impl Endpoint {
     /// The user whose own role logs in here; `None` for the target's.
     pub fn pass_through(&self) -> Option<&Arc<PassThrough>> {
         self.pass_through.as_ref()
+    }
+
+    /// Reads the files of certificates and keys again: new connections use what they hold now.
+    pub fn renew_tls(&self) -> Result<(), TlsSetupError> {
+        self.tls.store(tls::client_config(&self.target)?);
+        Ok(())
+    }
+
+    pub(super) fn tls(&self) -> Option<Arc<ClientConfig>> {
+        self.tls.load_full()
     }
 
     /// Connects and logs in at the first host that will do; each address has `connect_timeout`.

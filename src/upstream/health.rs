@@ -26,6 +26,9 @@ impl Pool {
                 if !pool.gate.needs_probe() {
                     return;
                 }
+                if pool.is_paused() {
+                    continue;
+                }
                 match pool.endpoint.connect().await {
                     Ok(connection) => {
                         pool.admit(connection);
@@ -42,7 +45,7 @@ impl Pool {
 
     /// Looks whether a host is still there and what it should be; if not, its connections are retired.
     pub(super) fn doubt(self: &Arc<Self>, host: usize) {
-        if !self.endpoint.is_doubt_due(host, DOUBT) {
+        if self.is_paused() || !self.endpoint.is_doubt_due(host, DOUBT) {
             return;
         }
         let pool = Arc::clone(self);

@@ -49,8 +49,8 @@ impl Endpoint {
             }
         };
         let tcp = connect(address).await.map_err(|e| self.io(host, e))?;
-        let Some(tls) = &self.tls else { return Ok(Stream::Plain(tcp)) };
-        match self.encrypt(host, tcp, tls).await {
+        let Some(tls) = self.tls() else { return Ok(Stream::Plain(tcp)) };
+        match self.encrypt(host, tcp, &tls).await {
             Ok(stream) => Ok(stream),
             // libpq's `prefer`: a server whose TLS does not work is used without.
             Err(ConnectError::Io { .. } | ConnectError::Tls { .. }) if self.target.sslmode == SslMode::Prefer => {

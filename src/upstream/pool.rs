@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::gate::{Entry, Gate};
-use super::{ConnectError, Connection, Endpoint};
+use super::{ConnectError, Connection, Endpoint, Pause};
 use crate::config::PoolLimits;
 
 /// Why no connection could be had.
@@ -19,6 +19,12 @@ pub enum CheckoutError {
     Full {
         /// The pool's size.
         max: u32,
+        /// How long the session waited.
+        waited: Duration,
+    },
+    /// An operator has paused it for the whole wait (SQLSTATE 57P03).
+    #[error("paused for {waited:?}")]
+    Paused {
         /// How long the session waited.
         waited: Duration,
     },
@@ -37,6 +43,7 @@ pub struct Pool {
     slots: Arc<Semaphore>,
     idle: Mutex<VecDeque<Connection>>,
     pub(super) gate: Gate,
+    pause: Arc<Pause>,
     open: AtomicU32,
     waiting: AtomicU32,
 }
@@ -49,9 +56,24 @@ pub struct Lease {
     _slot: OwnedSemaphorePermit,
 }
 
+/// A connection that nobody uses, as operators are shown it.
+#[derive(Clone, Debug)]
+pub struct IdleConnection {
+    /// Name and port of its server.
+    pub host: String,
+    /// The server's process.
+    pub pid: u32,
+    /// How long it is open.
+    pub age: Duration,
+    /// How long nobody has used it.
+    pub idle: Duration,
+}
+
 /// How full a pool is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolUse {
+    /// Most connections it may open.
+    pub max: u32,
     /// Connections open, idle or in use.
     pub open: u32,
     /// Connections idle.
@@ -62,13 +84,14 @@ pub struct PoolUse {
 
 impl Pool {
     /// An empty pool; [`Pool::maintain`] fills it to `min`.
-    pub fn new(endpoint: Arc<Endpoint>, limits: PoolLimits) -> Arc<Self> {
+    pub fn new(endpoint: Arc<Endpoint>, limits: PoolLimits, pause: Arc<Pause>) -> Arc<Self> {
         let slots = Arc::new(Semaphore::new(limits.max as usize));
         Arc::new(Self {
             endpoint,
             limits,
             gate: Gate::new(Arc::clone(&slots)),
             slots,
+            pause,
             idle: Mutex::new(VecDeque::new()),
             open: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
@@ -76,27 +99,38 @@ impl Pool {
     }
 
     /// A connection, the most recently used first, waiting at most `patience`, and at most the pool's `wait`: for one to become
-    /// free, or for a server that cannot be reached now.
+    /// free, for the end of a pause, or for a server that cannot be reached now.
     ///
     /// Cancel safety: dropping it leaves the queue and loses nothing.
     pub async fn checkout(self: &Arc<Self>, patience: Duration) -> Result<Lease, CheckoutError> {
+        let patience = patience.min(self.limits.wait);
         let mut deadline = None;
         loop {
             let slot = match Arc::clone(&self.slots).try_acquire_owned() {
                 Ok(slot) => slot,
                 Err(_) => {
-                    let patience = patience.min(self.limits.wait);
                     self.wait_for_slot(*deadline.get_or_insert_with(|| Instant::now() + patience), patience).await?
                 }
             };
+            if self.pause.is_on() {
+                drop(slot);
+                self.wait_for_resume(*deadline.get_or_insert_with(|| Instant::now() + patience), patience).await?;
+                continue;
+            }
             if let Some(connection) = self.take_idle() {
                 return Ok(self.lend(connection, slot));
             }
             match self.gate.enter(slot) {
                 Entry::Go(slot) => {
-                    let until = *deadline.get_or_insert_with(|| Instant::now() + patience.min(self.limits.wait));
+                    let until = *deadline.get_or_insert_with(|| Instant::now() + patience);
                     match self.connect().await {
-                        Ok(connection) => return Ok(self.lend(connection, slot)),
+                        Ok(connection) => {
+                            let lease = self.lend(connection, slot);
+                            // Paused meanwhile: the connection is closed again.
+                            if !self.pause.is_on() {
+                                return Ok(lease);
+                            }
+                        }
                         // The gate is closed now: it is waited for.
                         Err(error) if error.is_passing() && Instant::now() < until => {}
                         Err(error) => return Err(CheckoutError::Connect(error)),
@@ -120,6 +154,7 @@ impl Pool {
     /// How full it is.
     pub fn usage(&self) -> PoolUse {
         PoolUse {
+            max: self.limits.max,
             open: self.open.load(Ordering::Relaxed),
             idle: u32::try_from(self.lock().len()).unwrap_or(u32::MAX),
             waiting: self.waiting.load(Ordering::Relaxed),
@@ -152,6 +187,9 @@ impl Pool {
             self.closed();
             connection.close();
         }
+        if self.pause.is_on() {
+            return Ok(());
+        }
         // A server that was never reached, or may be gone, is tried even where no connection is kept.
         let is_in_doubt = has_lost || !self.gate.has_connected();
         let wanted = if is_in_doubt { self.limits.min.max(1) } else { self.limits.min };
@@ -165,9 +203,28 @@ impl Pool {
         Ok(())
     }
 
-    /// Closes every idle connection; those in use are closed when they come back only if their pool is dropped.
-    pub fn close_idle(&self) {
+    /// Closes every connection: the idle ones now, those in use when they are given back.
+    pub fn reconnect(&self) {
+        for host in 0..self.endpoint.target.hosts.len() {
+            self.endpoint.retire(host);
+        }
         self.close_idle_if(|_| true);
+    }
+
+    /// Whether an operator has paused it.
+    pub fn is_paused(&self) -> bool {
+        self.pause.is_on()
+    }
+
+    /// The idle connections, the longest unused first.
+    pub fn idle_connections(&self) -> Vec<IdleConnection> {
+        let view = |connection: &Connection| IdleConnection {
+            host: self.endpoint.host(connection.host).to_string(),
+            pid: connection.cancel.pid(),
+            age: connection.opened.elapsed(),
+            idle: connection.idle_since.elapsed(),
+        };
+        self.lock().iter().map(view).collect()
     }
 
     /// Closes the idle connections that these are.
@@ -195,9 +252,11 @@ impl Pool {
         }
     }
 
-    /// Neither too old, nor of a host that was retired.
+    /// Neither too old, nor of a host that was retired, nor of a tier that is paused.
     fn is_fit(&self, connection: &Connection) -> bool {
-        connection.opened.elapsed() < self.limits.lifetime && !self.endpoint.is_retired(connection)
+        connection.opened.elapsed() < self.limits.lifetime
+            && !self.endpoint.is_retired(connection)
+            && !self.pause.is_on()
     }
 
     /// Takes an idle connection to a host out of the pool, the longest unused, together with a slot.
@@ -216,11 +275,19 @@ impl Pool {
         let _counted = Waiting(&self.waiting);
         match tokio::time::timeout_at(deadline.into(), Arc::clone(&self.slots).acquire_owned()).await {
             Ok(Ok(slot)) => Ok(slot),
+            Ok(Err(_)) | Err(_) if self.pause.is_on() => Err(CheckoutError::Paused { waited }),
             Ok(Err(_)) | Err(_) => Err(match self.gate.trouble() {
                 Some(error) => CheckoutError::Connect(error),
                 None => CheckoutError::Full { max: self.limits.max, waited },
             }),
         }
+    }
+
+    async fn wait_for_resume(&self, deadline: Instant, waited: Duration) -> Result<(), CheckoutError> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _counted = Waiting(&self.waiting);
+        let resumed = tokio::time::timeout_at(deadline.into(), self.pause.over()).await;
+        resumed.map_err(|_| CheckoutError::Paused { waited })
     }
 
     async fn connect(self: &Arc<Self>) -> Result<Connection, Arc<ConnectError>> {
@@ -243,7 +310,7 @@ impl Pool {
     /// Takes in a connection that was made without a slot, if there is room for it.
     pub(super) fn admit(&self, connection: Connection) {
         let is_room = self.open.fetch_add(1, Ordering::Relaxed) < self.limits.max;
-        if is_room && !self.endpoint.is_retired(&connection) {
+        if is_room && self.is_fit(&connection) {
             self.lock().push_back(connection);
         } else {
             self.closed();

@@ -1,5 +1,6 @@
 //! Protocol-level prepared statements: one text has one name on every upstream connection, whoever prepared it.
 
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -134,6 +135,12 @@ impl PreparedCache {
     pub fn add(&mut self, statement: &Arc<Statement>) -> Option<Arc<Statement>> {
         self.known.put(statement.id, Arc::clone(statement));
         if self.known.len() > PREPARED_PER_CONNECTION { self.known.pop_lru().map(|(_, s)| s) } else { None }
+    }
+
+    /// Forgets those that are none of these, and returns them: they are about to be closed.
+    pub fn take_others(&mut self, own: &HashSet<u64>) -> Vec<Arc<Statement>> {
+        let others: Vec<u64> = self.known.iter().map(|(id, _)| *id).filter(|id| !own.contains(id)).collect();
+        others.into_iter().filter_map(|id| self.known.pop(&id)).collect()
     }
 
     /// Its Parse failed, or it was closed.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use super::{CheckoutError, ConnectError, Connection, Endpoint, Lease, Pool};
+use super::{CheckoutError, ConnectError, Connection, Endpoint, Lease, Pause, Pool};
 use crate::config::{PoolLimits, Replicas};
 use crate::tls::TlsSetupError;
 
@@ -47,11 +47,11 @@ END";
 
 impl ReplicaSet {
     /// Makes the pool and begins to watch; needs a running Tokio runtime.
-    pub fn new(replicas: &Replicas, limits: PoolLimits) -> Result<Arc<Self>, TlsSetupError> {
+    pub fn new(replicas: &Replicas, limits: PoolLimits, pause: Arc<Pause>) -> Result<Arc<Self>, TlsSetupError> {
         let endpoint = Arc::new(Endpoint::new(Arc::clone(&replicas.target))?);
         let hosts = endpoint.target.hosts.len();
         let set = Arc::new(Self {
-            pool: Pool::new(endpoint, limits),
+            pool: Pool::new(endpoint, limits, pause),
             max_lag: replicas.max_lag,
             lags: Mutex::new(vec![None; hosts]),
         });
@@ -75,8 +75,8 @@ impl ReplicaSet {
                     lease.connection().link.is_replica = true;
                     return Ok(Some(lease));
                 }
-                Err(CheckoutError::Full { .. }) if patience.is_zero() => {}
-                Err(full @ CheckoutError::Full { .. }) => return Err(full),
+                Err(CheckoutError::Full { .. } | CheckoutError::Paused { .. }) if patience.is_zero() => {}
+                Err(busy @ (CheckoutError::Full { .. } | CheckoutError::Paused { .. })) => return Err(busy),
                 Err(CheckoutError::Connect(error)) => {
                     tracing::debug!(%error, "no replica can be used");
                     return Ok(None);
@@ -131,6 +131,11 @@ async fn watch(set: Weak<ReplicaSet>, host: usize) {
     loop {
         tick.tick().await;
         let Some(set) = set.upgrade() else { return };
+        if set.pool.is_paused() {
+            // A pause is for a server that is to be left alone.
+            connection.take().into_iter().for_each(Connection::close);
+            continue;
+        }
         let look = look(&set.pool.endpoint, host, &mut connection);
         let lag = match tokio::time::timeout(ANSWER, look).await {
             Ok(lag) => lag,

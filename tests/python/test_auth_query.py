@@ -1,12 +1,14 @@
 """Users that the database knows: looked up there, logged in with the password they have there, at work as their own role."""
 
 import concurrent.futures
+import json
 
 import psycopg
 import pytest
 
 from support import scram
 from support.ports import wait_until
+from support.proxy import command
 
 pytestmark = pytest.mark.needs_proxy
 
@@ -295,3 +297,67 @@ def test_own_pools_are_given_up(roles, make_proxy, cluster):
     wait_until(lambda: backends() == 0, "its idle connections are closed", 30)
     with log_in(proxy, "brief") as conn:
         assert conn.execute("SELECT session_user").fetchone() == ("brief",)
+
+
+def test_operators_reach_the_users_own_connections(roles, make_proxy, cluster):
+    """A pause leaves the server alone: the users' own pools as well, and the lookup; so do reconnect, kill and disable."""
+    proxy = make_proxy(config(cache="1ms") | {"admin": {"token_env": "TEST_ADMIN_TOKEN"}}, start=False)
+    proxy.environment["TEST_ADMIN_TOKEN"] = "a-token-of-the-tests-0123456789"
+
+    def connections():
+        with cluster.admin() as admin:
+            return set(admin.execute("SELECT pid FROM pg_stat_activity WHERE usename = 'dana' OR application_name = 'pgbelay auth_query'").fetchall())
+
+    of_others = connections()
+    proxy.start()
+
+    def left():
+        return connections() - of_others
+
+    def order(word, *more):
+        done = command("admin", word, "app:int", *more, "--config", proxy.config_file, env=proxy.environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["pools"][0]
+
+    def waiting(pools):
+        return sum(own["waiting"] for own in pools["own"])
+
+    def pools():
+        return json.loads(command("admin", "pools", "--config", proxy.config_file, env=proxy.environment).stdout)["pools"]
+
+    with log_in(proxy, "dana") as conn, log_in(proxy, "dana") as busy:
+        pid = conn.execute("SELECT pg_backend_pid()").fetchone()
+        assert len(left()) > 1, "a connection of the user's, and the lookup's"
+        order("reconnect")
+        assert conn.execute("SELECT pg_backend_pid()").fetchone() != pid
+        log_in(proxy, "erin").close()
+        assert {own["user"] for own in order("reconnect")["own"]} >= {"dana"}
+        log_in(proxy, "erin").close()
+        busy.execute("BEGIN")
+        busy.execute("SELECT 0")
+        with concurrent.futures.ThreadPoolExecutor() as executor:
+            paused = executor.submit(order, "pause")
+            wait_until(lambda: any(pool["paused"] for pool in pools()), "the pause is in force")
+            assert busy.execute("SELECT 1").fetchone() == (1,)
+            assert not paused.done(), "a user's own transaction is waited for"
+            busy.execute("COMMIT")
+            assert sum(own["open"] for own in paused.result(20)["own"]) == 0
+            wait_until(lambda: not left(), "the server is left alone, by the lookup as well")
+            statement = executor.submit(lambda: conn.execute("SELECT 2").fetchone())
+            login = executor.submit(lambda: log_in(proxy, "erin").close())
+            wait_until(lambda: sum(waiting(pool) for pool in pools()) == 1, "the statement waits")
+            assert not left() and not statement.done() and not login.done()
+            order("resume")
+            assert statement.result(20) == (2,)
+            login.result(20)
+        order("disable")
+        assert_refused(proxy, "dana", match="not currently accepting connections")
+        assert conn.execute("SELECT 3").fetchone() == (3,)
+        order("enable")
+        order("kill")
+        with pytest.raises(psycopg.OperationalError):
+            conn.execute("SELECT 4")
+        wait_until(lambda: not left(), "the server is left alone")
+        order("resume")
+    with log_in(proxy, "dana") as conn:
+        assert conn.execute("SELECT 5").fetchone() == (5,)

@@ -404,3 +404,26 @@ def test_function_that_makes_the_server_read_texts_otherwise_ends_the_session(cl
         with proxy.wire_login(user, "prod") as wire:
             assert rows(wire.simple("SHOW standard_conforming_strings")) == [["on"]]
             assert rows(wire.simple("SELECT count(*) FROM email_drafts")) == [[str(count[0])]]
+
+
+# --- metrics ---
+
+
+def test_limits_that_were_hit_are_counted(make_proxy):
+    """Once each, whatever the protocol; a limit that is only reported is not hit."""
+    proxy = make_proxy({"tiers": {
+        "int": {"max_rows_written": 2, "max_rows_returned": 3, "max_bytes_returned": "1KiB"},
+        "stg": {"max_rows_written": 2, "max_rows_returned": 3,
+                "rules": {"row-limit": {"mode": "report"}, "read-limit": {"mode": "report"}}},
+    }})
+    hit = ["UPDATE projects SET name = name WHERE id <= 3", "SELECT id FROM projects", "SELECT repeat('x', 5000)"]
+    for cursor in (psycopg.ClientCursor, psycopg.Cursor):
+        with proxy.connect("alice", "int", cursor_factory=cursor) as conn:
+            for statement in hit:
+                with pytest.raises(psycopg.errors.ProgramLimitExceeded):
+                    conn.execute(statement)
+        with proxy.connect("alice", "stg", cursor_factory=cursor) as conn:
+            conn.execute(hit[0])
+            conn.execute(hit[1])
+    counted = {(labels["tier"], labels["kind"]): n for labels, n in proxy.metrics()["pgbelay_limits_hit_total"]}
+    assert counted == {("int", "rows_written"): 2, ("int", "rows_returned"): 2, ("int", "bytes_returned"): 2}

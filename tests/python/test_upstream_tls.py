@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from support.cluster import Cluster
-from support.proxy import Proxy, certificates
+from support.ports import wait_until
+from support.proxy import Proxy, certificates, command
 from support.relay import Relay
 
 pytestmark = pytest.mark.needs_proxy
@@ -196,3 +197,39 @@ def test_a_server_that_asks_for_the_password_itself(server, make):
             admin.execute("SELECT pg_reload_conf()")
             admin.execute("ALTER ROLE app NOSUPERUSER")
             admin.execute("DROP ROLE dana")
+
+
+# --- reload ---
+
+
+def test_files_that_were_replaced_are_used_after_a_reload(make, server, certs, impostor, tmp_path):
+    """New connections to the server use what the files hold now; sessions go on with the connections they have."""
+    ca, token = tmp_path / "ca.pem", tmp_path / "token"
+    shutil.copy(certs / "ca.pem", ca)
+    proxy = make(f"localhost:{server.port}", "sslmode=verify-full", ca=str(ca))
+    with proxy.connect() as conn:
+        conn.execute("BEGIN")
+        conn.execute("SELECT 1")
+        shutil.copy(impostor / "ca.pem", ca)
+        token.write_text("0123456789abcdef")
+        assert "was loaded" in proxy.reload({"admin": {"token_file": str(token)}})["message"]
+        # What is idle was made with the old file.
+        assert command("admin", "reconnect", "--config", proxy.config_file, env=proxy.environment).returncode == 0
+        with pytest.raises(psycopg.OperationalError), proxy.connect() as refused:
+            refused.execute("SELECT 1")
+        assert conn.execute("SELECT 2").fetchone() == (2,)
+        conn.execute("COMMIT")
+        shutil.copy(certs / "ca.pem", ca)
+        proxy.reload()
+        wait_until(lambda: answered(proxy), "the server's certificate is trusted again")
+        ca.write_text("no certificate")
+        assert "was not loaded" in proxy.reload()["message"]
+        assert answered(proxy)
+
+
+def answered(proxy):
+    try:
+        with proxy.connect() as conn:
+            return conn.execute("SELECT 1").fetchone() == (1,)
+    except psycopg.OperationalError:
+        return False

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use tokio::io::AsyncWriteExt;
+
 use super::super::control::Order;
 use super::super::limits::{Activity, Due};
 use super::super::made::Behind;
@@ -10,6 +12,7 @@ use super::super::replies::Expect;
 use super::Driver;
 use crate::audit::{Event, Record};
 use crate::policy::sqlstate;
+use crate::server::FIRST_STATEMENT;
 use crate::telemetry::Limit;
 use crate::wire::{Report, TransactionState};
 
@@ -18,7 +21,9 @@ impl Driver {
     pub(super) fn control(&mut self) -> Option<&'static str> {
         match self.registered.control.ordered() {
             Order::Kill => return self.shut_down(),
-            Order::Drain if self.lease.is_none() && self.core.is_idle() => return self.shut_down(),
+            Order::Drain if self.lease.is_none() && self.core.is_idle() && !self.has_just_begun() => {
+                return self.shut_down();
+            }
             Order::Drain | Order::Continue => {}
         }
         if let Some(why) = self.follow_configuration() {
@@ -60,7 +65,16 @@ impl Driver {
         }
     }
 
+    /// Whether the client had no chance yet to do something with its session.
+    fn has_just_begun(&self) -> bool {
+        self.core.statement_no == 0 && self.started.elapsed() < FIRST_STATEMENT
+    }
+
     fn shut_down(&mut self) -> Option<&'static str> {
+        if !self.core.is_idle() {
+            // The server would run it to its end for nobody.
+            self.cancel();
+        }
         self.core.fatal(
             Report::fatal(sqlstate::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
                 .hint("pgbelay is stopping or the session was ended; connect again."),
@@ -142,6 +156,31 @@ impl Driver {
                 tracing::warn!(target = %target.name, %error, "cancel could not be sent");
             }
         });
+    }
+
+    /// While a cancel is on its way to the connection, nothing new is sent there: it is meant for what came before. Once the
+    /// server has closed the cancel's own connection, the signal is sent, and nothing runs that it could hit.
+    pub(super) async fn let_cancel_pass(&mut self) -> Option<&'static str> {
+        if self.input.is_empty() || !self.core.is_idle() {
+            return None;
+        }
+        let cancel = Arc::clone(&self.lease.as_mut()?.connection().cancel);
+        if !cancel.is_sending() {
+            return None;
+        }
+        if !self.is_client_gone && self.client.write_all_buf(&mut self.core.out).await.is_err() {
+            return Some("connection lost");
+        }
+        loop {
+            tokio::select! {
+                () = cancel.sent() => return None,
+                () = self.registered.control.wake.notified() => {
+                    if let Some(why) = self.control() {
+                        return Some(why);
+                    }
+                }
+            }
+        }
     }
 
     pub(super) fn activity(&mut self) -> Activity {

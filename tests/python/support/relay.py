@@ -6,6 +6,7 @@ import ssl
 import struct
 import threading
 
+CANCEL_REQUEST = struct.pack("!i", 80877102)
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
@@ -16,11 +17,13 @@ class Relay:
     `direct`: TLS begins without an SSLRequest; with `alpn=False` no protocol is chosen.
     `refuse_tls`: an SSLRequest is answered with N.
     Without a target each connection is closed at once.
+    `hold_cancels`: CancelRequests are passed on only once the event is set; `held` counts them.
     `edit`: called with each message of the server's start-up (type, body); a false result leaves the message out.
     """
 
-    def __init__(self, target=None, *, tls=None, direct=False, alpn=True, refuse_tls=False, edit=None):
+    def __init__(self, target=None, *, tls=None, direct=False, alpn=True, refuse_tls=False, edit=None, hold_cancels=None):
         self.target, self.direct, self.refuse_tls, self.edit = target, direct, refuse_tls, edit
+        self.hold_cancels, self.held = hold_cancels, 0
         self.context = None
         if tls:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -62,6 +65,9 @@ class Relay:
 
     def _serve(self, client):
         try:
+            if self.hold_cancels and client.recv(8, socket.MSG_PEEK | socket.MSG_WAITALL)[4:] == CANCEL_REQUEST:
+                self.held += 1
+                self.hold_cancels.wait(30)
             server = socket.create_connection(self.target)
             if self.context:
                 if not self.direct:

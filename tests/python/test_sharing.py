@@ -1,0 +1,156 @@
+"""What one statement or session must not see of another on the same upstream connection: cancels, prepared statements."""
+
+import struct
+import threading
+import time
+
+import pytest
+
+from support import wire as w
+from support.ports import wait_until
+from support.relay import Relay
+from support.wire import SYNC, bind, execute, parse
+
+pytestmark = pytest.mark.needs_proxy
+
+
+# --- late cancels ---
+
+
+@pytest.fixture
+def slow_cancels(make_proxy, cluster):
+    """A proxy whose CancelRequests reach the server only when the event is set."""
+    release = threading.Event()
+    with Relay((cluster.host, cluster.port), hold_cancels=release) as relay:
+        url = {"url": f"postgres://app@127.0.0.1:{relay.port}/app_int?sslmode=disable"}
+        yield make_proxy({"databases": {"app": {"int": url}}}), relay, release
+        release.set()
+
+
+def cancel(proxy, wire):
+    """Sends a CancelRequest for a session, without waiting for its end."""
+    other = proxy.wire()
+    pid, key = wire.key
+    other.send(struct.pack("!iii", 12 + len(key), w.CANCEL, pid) + key)
+    return other
+
+
+def active(cluster, marker):
+    with cluster.admin() as conn:
+        return conn.execute("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE %s AND pid <> pg_backend_pid()",
+                            [f"%{marker}%"]).fetchone()
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_a_late_cancel_does_not_hit_the_next_statement_of_a_transaction(slow_cancels, cluster, protocol):
+    proxy, relay, release = slow_cancels
+
+    def send(wire, sql):
+        wire.send(*([w.query(sql)] if protocol == "simple" else [parse(sql), bind(), execute(), SYNC]))
+
+    with proxy.wire_login() as wire:
+        wire.simple("BEGIN")
+        send(wire, "SELECT pg_sleep(0.3), 'first'")
+        wait_until(lambda: active(cluster, "first"), "the first runs")
+        with cancel(proxy, wire):
+            wait_until(lambda: relay.held == 1, "the cancel is on its way")
+            assert not w.errors(wire.until()), "it comes too late"
+            send(wire, "SELECT pg_sleep(0.5), 'second'")
+            assert wire.silent(0.3) and not active(cluster, "second"), "the second waits for it to arrive"
+            release.set()
+            assert not w.errors(wire.until())
+        assert not w.errors(wire.simple("COMMIT"))
+
+
+def test_a_cancel_in_time_still_cancels(slow_cancels, cluster):
+    proxy, relay, release = slow_cancels
+    release.set()
+    with proxy.wire_login() as wire:
+        wire.simple("BEGIN")
+        wire.send(w.query("SELECT pg_sleep(30), 'cancelled'"))
+        wait_until(lambda: active(cluster, "cancelled"), "it runs")
+        with cancel(proxy, wire):
+            assert w.errors(wire.until()) == ["57014"]
+        assert not w.errors(wire.simple("ROLLBACK"))
+        assert not w.errors(wire.simple("SELECT pg_sleep(0.1)"))
+
+
+def test_a_cancel_that_never_arrives_holds_up_no_longer_than_a_connection_may_take(slow_cancels, make_proxy, cluster):
+    proxy, relay, _ = slow_cancels
+    proxy.reload({"databases": {"app": {"int": {"connect_timeout": "1s"}}}})
+    with proxy.wire_login() as wire:
+        wire.simple("BEGIN")
+        wire.send(w.query("SELECT pg_sleep(0.3), 'first'"))
+        wait_until(lambda: active(cluster, "first"), "the first runs")
+        with cancel(proxy, wire):
+            wait_until(lambda: relay.held == 1, "the cancel is on its way")
+            assert not w.errors(wire.until())
+            started = time.monotonic()
+            assert not w.errors(wire.simple("SELECT 1"))
+            assert time.monotonic() - started < 5
+
+
+# --- prepared statements ---
+
+
+@pytest.fixture
+def one_connection(make_proxy):
+    """Sessions that share one upstream connection."""
+    return make_proxy({"tiers": {"int": {"pool": {"max": 1}}}})
+
+
+SHOWN = "SELECT statement FROM pg_prepared_statements ORDER BY 1"
+
+
+@pytest.mark.parametrize("text", [
+    SHOWN,
+    SHOWN.replace("pg_prepared_statements", "PG_CATALOG.PG_Prepared_Statements"),
+    SHOWN.replace("pg_prepared_statements", 'U&"pg\\005fprepared_statements"'),
+    SHOWN.replace("pg_prepared_statements", "pg_prepared_statement()"),
+    "SELECT 1; " + SHOWN,
+])
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_a_session_sees_its_own_prepared_statements_only(one_connection, text, protocol):
+    if protocol == "extended" and ";" in text:
+        pytest.skip("one statement in the extended protocol")
+    with one_connection.wire_login() as alice, one_connection.wire_login() as bob:
+        for wire, secret in ((alice, "alice"), (bob, "bob")):
+            answers = exchange(wire, parse(f"SELECT 'secret of {secret}'", "mine"), bind("mine"), execute(), SYNC)
+            assert not w.errors(answers)
+        sent = [w.query(text)] if protocol == "simple" else [parse(text, "shown"), bind("shown"), execute(), SYNC]
+        answers = exchange(bob, *sent)
+        assert not w.errors(answers)
+        seen = [row for m in answers if m.kind == "D" for row in m.row()]
+        assert any("secret of bob" in (value or "") for value in seen), seen
+        assert not any("alice" in (value or "") for value in seen), seen
+        # Alice does not notice.
+        answers = exchange(alice, bind("mine"), execute(), SYNC)
+        assert [m.row() for m in answers if m.kind == "D"] == [["secret of alice"]]
+
+
+def test_inside_a_failed_transaction_nothing_is_lost(one_connection):
+    with one_connection.wire_login() as alice, one_connection.wire_login() as bob:
+        exchange(alice, parse("SELECT 'secret of alice'", "mine"), bind("mine"), execute(), SYNC)
+        bob.simple("BEGIN")
+        assert w.errors(bob.simple("SELECT 1/0")) == ["22012"]
+        assert w.errors(bob.simple(SHOWN)) == ["25P02"]
+        bob.simple("ROLLBACK")
+        answers = exchange(alice, bind("mine"), execute(), SYNC)
+        assert [m.row() for m in answers if m.kind == "D"] == [["secret of alice"]]
+
+
+def exchange(wire, *parts):
+    wire.send(*parts)
+    return wire.until()
+
+
+def test_the_bytes_of_prepared_statements_are_bounded(one_connection):
+    """32 MiB a session; how they add up is tested in src/session/prepared.rs, since large texts take long to read."""
+    with one_connection.wire_login() as wire:
+        assert not w.errors(exchange(wire, parse("SELECT 1", "small"), SYNC))
+        answers = exchange(wire, parse(f"SELECT 2 /* {'x' * (32 << 20)} */", "large"), SYNC)
+        assert w.errors(answers) == ["54000"]
+        told = next(m for m in answers if m.kind == "E").fields()
+        assert "too large" in told["M"] and "32 MiB" in told["D"]
+        assert not w.errors(exchange(wire, bind("small"), execute(), SYNC))
+        assert not w.errors(exchange(wire, parse("SELECT 3", "large"), bind("large"), execute(), SYNC))
