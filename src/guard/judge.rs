@@ -36,8 +36,8 @@ pub struct Judge {
     database: String,
     catalog: Arc<SharedCatalog>,
     cache: Mutex<LruCache<u64, Arc<Judged>>>,
-    /// Somebody has asked for currval or lastval between transactions. Shared as the generation is.
-    keeps_sequences: Arc<AtomicBool>,
+    /// Shared as the generation is.
+    sequences: Arc<SequenceUse>,
     /// Shared by all judges that were made of one.
     generation: Arc<AtomicU64>,
     /// What the session has made that the catalog does not know yet; empty for a judge that sessions share.
@@ -46,6 +46,15 @@ pub struct Judge {
     shared: Option<Arc<Judge>>,
     /// Tells judges apart that share a generation.
     number: u64,
+}
+
+/// How sessions use `currval` and `lastval`, as far as has been seen.
+#[derive(Debug, Default)]
+pub struct SequenceUse {
+    /// Somebody asks for them.
+    pub is_asked: AtomicBool,
+    /// Somebody asks for them between transactions.
+    pub is_kept: AtomicBool,
 }
 
 /// A text and all that was found and decided of it.
@@ -167,7 +176,7 @@ impl Judge {
             database,
             catalog,
             cache: Mutex::new(LruCache::new(CACHED_JUDGEMENTS)),
-            keeps_sequences: Arc::default(),
+            sequences: Arc::default(),
             generation: Arc::new(AtomicU64::new(next_number())),
             made: BTreeSet::new(),
             shared: None,
@@ -188,7 +197,7 @@ impl Judge {
             database: self.database.clone(),
             catalog: Arc::clone(&self.catalog),
             cache: Mutex::new(LruCache::new(SESSION_JUDGEMENTS)),
-            keeps_sequences: Arc::clone(&self.keeps_sequences),
+            sequences: Arc::clone(&self.sequences),
             generation: Arc::clone(&self.generation),
             made,
             shared: Some(Arc::clone(shared)),
@@ -206,15 +215,9 @@ impl Judge {
         self.catalog.load().custom_settings().map(str::to_owned).collect()
     }
 
-    /// Somebody of this role asks for currval or lastval between transactions: its sessions keep their connections from now on
-    /// when they move sequences.
-    pub fn keep_sequences(&self) {
-        self.keeps_sequences.store(true, Ordering::Relaxed);
-    }
-
-    /// See [`Judge::keep_sequences`].
-    pub fn keeps_sequences(&self) -> bool {
-        self.keeps_sequences.load(Ordering::Relaxed)
+    /// How the sessions of this role use `currval` and `lastval`.
+    pub fn sequences(&self) -> &SequenceUse {
+        &self.sequences
     }
 
     /// The server's catalog has changed: everything is judged again.

@@ -51,14 +51,6 @@ impl Core {
         Progress::Consumed
     }
 
-    /// Before the first message of a batch: the connection gets the session's settings. `Some` while that is under way.
-    pub(super) fn begin_batch(&mut self, link: &mut Link) -> Option<Progress> {
-        if self.is_unsynced {
-            return None;
-        }
-        self.apply_settings(link)
-    }
-
     pub(super) fn expect_extended(&mut self, expected: Expect, link: &mut Link) {
         self.replies.push_back(expected);
         self.is_unsynced = true;

@@ -84,7 +84,7 @@ impl Core {
                 Placed::Wait(step) => return Progress::Stop(step),
                 Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
             };
-            if let Some(wait) = self.begin_batch(link) {
+            if let Some(wait) = self.apply_settings(link) {
                 return wait;
             }
             if parse.name.is_empty() {
@@ -147,7 +147,7 @@ impl Core {
                 Placed::Wait(step) => return Progress::Stop(step),
                 Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
             };
-            if let Some(wait) = self.begin_batch(link) {
+            if let Some(wait) = self.apply_settings(link) {
                 return wait;
             }
             planned = match self.pass_gate(&mut prepared, &bind, link) {
@@ -199,7 +199,7 @@ impl Core {
             Placed::Wait(step) => return Progress::Stop(step),
             Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
         };
-        if let Some(wait) = self.begin_batch(link) {
+        if let Some(wait) = self.apply_settings(link) {
             return wait;
         }
         match portal {
@@ -266,6 +266,10 @@ impl Core {
             return Progress::Consumed;
         }
         let (parameters, returned, planned) = (portal.parameters.clone(), portal.returned, portal.planned.clone());
+        if self.is_server_busy() && self.deallocates_own(&judged).is_some() {
+            // As with Close.
+            return self.await_replies(link);
+        }
         if self.deallocate(&judged) {
             return Progress::Consumed;
         }
@@ -331,6 +335,10 @@ impl Core {
             Err(error) => return self.refuse_extended(&body_report(error), link),
         };
         match target {
+            // An error before it makes the server skip it.
+            Target::Statement(name) if self.is_server_busy() && self.prepared.has(name) => {
+                return self.await_replies(link);
+            }
             Target::Statement(name) => {
                 // The connection keeps it for whoever prepares the same text next.
                 self.prepared.remove(name);
@@ -407,22 +415,32 @@ impl Core {
     /// Answers a DEALLOCATE of the session's own protocol-level statements, which have other names upstream and are others' too.
     /// False when the text is none, or the server has to be asked.
     pub(super) fn deallocate(&mut self, judged: &Judged) -> bool {
-        let [facts] = judged.script.statements.as_slice() else { return false };
-        let [Effect::Deallocate(name)] = facts.effects.as_slice() else { return false };
-        if self.state.transaction == TransactionState::Failed {
-            return false;
-        }
-        let tag = match name {
-            Some(name) if self.prepared.remove(name.as_str()).is_some() => "DEALLOCATE",
-            Some(_) => return false,
-            None if self.state.pins.has_prepared() => return false,
-            None => {
+        let tag = match self.deallocates_own(judged) {
+            Some(Some(name)) => {
+                self.prepared.remove(name);
+                "DEALLOCATE"
+            }
+            Some(None) => {
                 self.prepared.clear();
                 "DEALLOCATE ALL"
             }
+            None => return false,
         };
         self.answer(|out| put_command_complete(tag, out));
         true
+    }
+
+    /// The name in such a DEALLOCATE; `Some(None)` for ALL.
+    fn deallocates_own<'j>(&self, judged: &'j Judged) -> Option<Option<&'j str>> {
+        let [facts] = judged.script.statements.as_slice() else { return None };
+        let [Effect::Deallocate(name)] = facts.effects.as_slice() else { return None };
+        if self.state.transaction == TransactionState::Failed {
+            return None;
+        }
+        match name {
+            Some(name) => self.prepared.has(name).then_some(Some(name)),
+            None => (!self.state.pins.has_prepared()).then_some(None),
+        }
     }
 
     fn execute_in_lost_block(&mut self, judged: &Judged) -> Progress {

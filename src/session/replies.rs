@@ -89,6 +89,8 @@ pub(super) enum Own {
 pub(super) enum Aside {
     /// It makes the transaction READ ONLY.
     ReadOnly,
+    /// It makes the connection forget the sequence values of another session.
+    ForgetSequences,
     /// It counts the rows changed so far.
     Count(Stage),
     /// It is EXPLAIN of the statement that waits to be bound.

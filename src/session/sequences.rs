@@ -2,12 +2,14 @@
 //!
 //! The server keeps these values for a connection, and nothing can carry them to another. So a session is never shown those of
 //! another one; and once a role asks for them between transactions, its sessions keep the connections on which they move
-//! sequences. An application that never asks, because it uses RETURNING, keeps none.
+//! sequences. An application that never asks, because it uses RETURNING, keeps none and forgets none.
+
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::core::Core;
 use super::state::Pin;
 use crate::guard::Judged;
-use crate::upstream::Link;
+use crate::upstream::{Link, SequencesOf};
 use crate::wire::TransactionState;
 
 impl Core {
@@ -18,9 +20,10 @@ impl Core {
             return;
         }
         self.reads_sequences = true;
+        self.judge.sequences().is_asked.store(true, Relaxed);
         let is_in_block = self.state.transaction != TransactionState::Idle || self.has_effects_in_flight();
         if judged.script.statements.len() == 1 && !is_in_block {
-            self.judge.keep_sequences();
+            self.judge.sequences().is_kept.store(true, Relaxed);
         }
     }
 
@@ -29,18 +32,38 @@ impl Core {
         if !judged.moves_sequences {
             return;
         }
-        link.sequences_of = Some(self.serial);
-        if self.judge.keeps_sequences() {
+        link.sequences_of = match link.sequences_of {
+            SequencesOf::Nobody => SequencesOf::Session(self.serial),
+            SequencesOf::Session(owner) if owner == self.serial => SequencesOf::Session(owner),
+            SequencesOf::Session(_) | SequencesOf::SessionAndOthers(_) => SequencesOf::SessionAndOthers(self.serial),
+        };
+        if self.judge.sequences().is_kept.load(Relaxed) {
             self.state.pins.add(Pin::Sequence);
         }
     }
 
     /// What makes the connection forget the values of another session, before this one could see them.
     pub(super) fn forget_foreign_sequences(&mut self, link: &mut Link) -> Option<&'static str> {
-        if !self.reads_sequences || self.state.transaction == TransactionState::Failed {
+        let is_foreign = match link.sequences_of {
+            SequencesOf::Nobody => false,
+            SequencesOf::Session(owner) => owner != self.serial,
+            // The first block of its role that asks has moved sequences when nobody knew that values had to be forgotten before:
+            // it is told its own, and would be told another's only if it asked for a sequence that it has not moved.
+            SequencesOf::SessionAndOthers(last) => {
+                last != self.serial || self.state.transaction == TransactionState::Idle
+            }
+        };
+        let is_asked = self.reads_sequences || self.judge.sequences().is_asked.load(Relaxed);
+        if !is_foreign || !is_asked || self.state.transaction == TransactionState::Failed {
             return None;
         }
-        link.sequences_of.take_if(|owner| *owner != self.serial)?;
-        Some("DISCARD SEQUENCES;")
+        link.sequences_of = SequencesOf::Nobody;
+        Some("DISCARD SEQUENCES")
+    }
+
+    /// The statement that [`Core::forget_foreign_sequences`] had in a batch did not run.
+    pub(super) fn keep_foreign_sequences(link: &mut Link) {
+        // No session has this number.
+        link.sequences_of = SequencesOf::SessionAndOthers(u64::MAX);
     }
 }

@@ -101,7 +101,10 @@ impl Core {
                     }
                 }
                 Own::Aside { what: Aside::Plan, .. } => self.pass_plan_error(body),
-                Own::Aside { what: Aside::ReadOnly | Aside::Count(_), .. } => {
+                Own::Aside { what: what @ (Aside::ReadOnly | Aside::Count(_) | Aside::ForgetSequences), .. } => {
+                    if *what == Aside::ForgetSequences {
+                        Self::keep_foreign_sequences(link);
+                    }
                     // Its name may still be there.
                     self.retire_lease = true;
                     self.out.extend_from_slice(message);
@@ -163,6 +166,7 @@ impl Core {
                 }
                 // The server still has what was to be closed.
                 Expect::Own(Own::Close) => self.retire_lease = true,
+                Expect::Own(Own::Aside { what: Aside::ForgetSequences, .. }) => Self::keep_foreign_sequences(link),
                 Expect::Answer(bytes) => self.queued = self.queued.saturating_sub(bytes.len()),
                 Expect::Query(_)
                 | Expect::Step(_)

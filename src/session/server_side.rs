@@ -246,7 +246,7 @@ impl Core {
                 match what {
                     Aside::Count(stage) => self.counted_in_batch(stage, link),
                     Aside::Plan => self.planning.complete(),
-                    Aside::ReadOnly => {}
+                    Aside::ReadOnly | Aside::ForgetSequences => {}
                 }
             }
             return Ok(());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::core::{Core, Progress, Step, body_report};
 use super::intent::IntentGate;
 use super::place::Placed;
-use super::replies::{Expect, Own};
+use super::replies::{Aside, Expect, Own};
 use super::run::Run;
 use super::stepwise::Stepwise;
 use crate::guard::{Judged, Route, notice_report};
@@ -143,9 +143,18 @@ impl Core {
     /// Makes the connection's settings the session's; `Some` while that is under way.
     pub(super) fn apply_settings(&mut self, link: &mut Link) -> Option<Progress> {
         let forget = self.forget_foreign_sequences(link);
+        if self.is_unsynced {
+            // A query of the proxy's would commit the batch. The settings are those that the batch began with.
+            if let Some(forget) = forget {
+                self.send_aside(forget, Aside::ForgetSequences, link);
+            }
+            return None;
+        }
         let sql = match (forget, self.state.settings_to_send(link)) {
             (None, None) => return None,
-            (forget, settings) => format!("{}{}", forget.unwrap_or_default(), settings.unwrap_or_default()),
+            (Some(forget), None) => forget.to_owned(),
+            (None, Some(settings)) => settings,
+            (Some(forget), Some(settings)) => format!("{forget};{settings}"),
         };
         self.send_query(sql.as_bytes(), link);
         self.replies.push_back(Expect::Own(Own::Settings));

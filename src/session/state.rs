@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::doubt::Doubt;
 use crate::policy::SessionTables;
 use crate::sql::{Effect, Scope, SettingValue};
-use crate::upstream::{Applied, Link, Settings, difference, is_partial, is_read_at_parse};
+use crate::upstream::{Applied, Link, SequencesOf, Settings, difference, is_partial, is_read_at_parse};
 use crate::wire::TransactionState;
 
 /// Settings and transaction of a session, kept as the server keeps them: a ROLLBACK undoes a SET.
@@ -229,12 +229,12 @@ impl SessionState {
                 self.wanted = self.initial.clone();
                 link.applied = Applied::Unknown;
                 link.prepared.clear();
-                link.sequences_of = None;
+                link.sequences_of = SequencesOf::Nobody;
                 self.pins.clear();
                 self.mark_boundary(link);
             }
             Effect::DiscardSequences => {
-                link.sequences_of = None;
+                link.sequences_of = SequencesOf::Nobody;
                 self.pins.remove(&Pin::Sequence);
             }
             // They are undone by a ROLLBACK: the server is asked what is left.

@@ -26,12 +26,23 @@ pub struct Link {
     pub in_sync: bool,
     /// The server process, as told in BackendKeyData.
     pub pid: u32,
-    /// The session whose `nextval` its `currval` tells, by its serial number; `None` when it tells nobody's.
-    pub sequences_of: Option<u64>,
+    /// Whose `nextval` its `currval` tells.
+    pub sequences_of: SequencesOf,
     /// The host may be gone or not be what it was: it is looked at once the connection is given up.
     pub is_suspect: bool,
     /// It was taken from a pool of replicas.
     pub is_replica: bool,
+}
+
+/// The sessions that have moved sequences on a connection since it forgot what they gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SequencesOf {
+    /// `currval` has nothing to tell.
+    Nobody,
+    /// One, by its serial number.
+    Session(u64),
+    /// One, and another before it.
+    SessionAndOthers(u64),
 }
 
 impl Link {
@@ -46,7 +57,7 @@ impl Link {
             transaction: TransactionState::Idle,
             in_sync: true,
             pid: 0,
-            sequences_of: None,
+            sequences_of: SequencesOf::Nobody,
             is_suspect: false,
             is_replica: false,
         }

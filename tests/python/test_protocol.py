@@ -444,3 +444,28 @@ def test_a_reader_that_stops_reading_does_not_fill_memory(proxy):
                 assert kinds(other.simple("SELECT 1")) == "TDCZ"
         if not DIRECT:
             assert proxy.rss_kib() - before < 100_000
+
+
+def test_a_statement_outlives_a_close_that_an_error_skips(wire):
+    wire.send(parse("SELECT 1", "kept"), SYNC)
+    assert w.errors(wire.until()) == []
+    wire.send(parse("SELECT 1/0"), bind(), execute(), close("S", "kept"), parse("SELECT 2", "kept"), SYNC)
+    assert w.errors(wire.until()) == ["22012"]
+    wire.send(bind("kept"), execute(), SYNC)
+    assert rows(wire.until()) == [["1"]]
+
+
+def test_a_statement_outlives_a_deallocate_that_an_error_skips(wire):
+    wire.send(parse("SELECT 1", "kept"), SYNC)
+    assert w.errors(wire.until()) == []
+    for text in ("DEALLOCATE kept", "DEALLOCATE ALL"):
+        wire.send(parse("SELECT 1/0"), bind(), execute(), parse(text), bind(), execute(), SYNC)
+        assert w.errors(wire.until()) == ["22012"]
+        wire.send(bind("kept"), execute(), SYNC)
+        assert rows(wire.until()) == [["1"]]
+
+
+def test_an_empty_statement_is_not_bound_in_a_failed_block(wire):
+    wire.simple("BEGIN")
+    wire.send(parse("SELECT 1/0"), bind(), execute(), SYNC, parse(""), bind(), execute(), SYNC)
+    assert w.errors(wire.until() + wire.until()) == ["22012", "25P02"]

@@ -9,6 +9,7 @@ import pytest
 from support import wire as w
 from support.ports import wait_until
 from support.relay import Relay
+from support.sessions import rows
 from support.wire import SYNC, bind, execute, parse
 
 pytestmark = pytest.mark.needs_proxy
@@ -154,3 +155,53 @@ def test_the_bytes_of_prepared_statements_are_bounded(one_connection):
         assert "too large" in told["M"] and "32 MiB" in told["D"]
         assert not w.errors(exchange(wire, bind("small"), execute(), SYNC))
         assert not w.errors(exchange(wire, parse("SELECT 3", "large"), bind("large"), execute(), SYNC))
+
+
+# --- sequence values ---
+
+
+@pytest.fixture
+def sequences(make_proxy, cluster):
+    """Two sessions that share one connection, and two sequences."""
+    with cluster.connect("app_int") as conn:
+        conn.execute("CREATE SEQUENCE IF NOT EXISTS mine; CREATE SEQUENCE IF NOT EXISTS others; CREATE TABLE IF NOT EXISTS kept (id int)")
+    # Where one connection is the pool, none is kept for what a sequence gave.
+    proxy = make_proxy({"tiers": {"int": {"pool": {"min": 0, "max": 1}}}})
+    with proxy.wire_login() as one, proxy.wire_login() as other:
+        yield one, other
+
+
+def test_what_a_sequence_gave_another_session_is_not_told_after_moving_one_of_ones_own(sequences):
+    one, other = sequences
+    for session in sequences:
+        session.simple("BEGIN")
+        session.simple("SELECT nextval('mine')")
+        assert not w.errors(session.simple("SELECT currval('mine'); COMMIT"))
+    one.simple("SELECT nextval('others')")
+    other.simple("SELECT nextval('mine')")
+    assert w.errors(other.simple("SELECT currval('others')")) == ["55000"]
+
+
+def test_what_a_sequence_gave_another_session_is_not_told_in_a_pipeline(sequences):
+    one, other = sequences
+    for _ in range(2):
+        one.simple("SELECT nextval('others')")
+        other.send(parse("SELECT 1"), bind(), execute(), parse("SELECT currval('others')"), bind(), execute(), SYNC)
+        assert w.errors(other.until()) == ["55000"]
+
+
+def test_a_query_behind_a_batch_without_sync_is_of_its_transaction(sequences):
+    """Though the connection has to forget another session's values before it."""
+    one, other = sequences
+    one.simple("SELECT nextval('others')")
+    other.send(parse("INSERT INTO kept VALUES (1)"), bind(), execute(), w.query("SELECT currval('others')"), SYNC)
+    assert w.errors(other.until() + other.until()) == ["55000"]
+    assert rows(other.simple("SELECT count(*) FROM kept")) == [["0"]]
+
+
+def test_a_pipeline_is_told_what_its_own_sequence_gave(sequences):
+    one, other = sequences
+    one.simple("SELECT nextval('others')")
+    other.send(parse("SELECT 1"), bind(), execute(), parse("SELECT nextval('mine') - currval('mine')"), bind(), execute(),
+               parse("SELECT lastval() - currval('mine')"), bind(), execute(), SYNC)
+    assert rows(other.until()) == [["1"], ["0"], ["0"]]
