@@ -431,7 +431,7 @@ impl Core {
     }
 
     /// The name in such a DEALLOCATE; `Some(None)` for ALL.
-    fn deallocates_own<'j>(&self, judged: &'j Judged) -> Option<Option<&'j str>> {
+    pub(super) fn deallocates_own<'j>(&self, judged: &'j Judged) -> Option<Option<&'j str>> {
         let [facts] = judged.script.statements.as_slice() else { return None };
         let [Effect::Deallocate(name)] = facts.effects.as_slice() else { return None };
         if self.state.transaction == TransactionState::Failed {

@@ -53,9 +53,9 @@ impl Core {
             _ if self.state.is_orphaned => self.refuse_query(&failed_transaction(), link),
             // Answered as a query is, with FunctionCallResponse in the place of rows.
             // A call by number has no plan that could be asked for.
-            Route::Whole(permit) | Route::Stepwise(permit) => self.send_whole(&judged, permit, link, |_, link| {
+            Route::Whole(permit) | Route::Stepwise(permit) => self.send_whole(&judged, permit, link, |core, link| {
                 put_function_call(body, &mut link.outbox);
-                link.in_sync = false;
+                core.end_batch(link);
             }),
             Route::SingleStatement(_) => {
                 let report = self.not_by_number(oid);

@@ -63,6 +63,8 @@ pub(super) enum Own {
     Doubt,
     /// Savepoint handling around a single statement.
     Savepoint,
+    /// An empty query behind a batch without a Sync.
+    EndBatch,
     /// A query that fails, so that the server's transaction fails as the client's does (DESIGN §5).
     FailQuery,
     /// A Parse that fails, for the same; the client is told this instead, if it was not told before.
@@ -117,6 +119,7 @@ impl Expect {
                 | Own::Commit
                 | Own::Rollback
                 | Own::Savepoint
+                | Own::EndBatch
                 | Own::Doubt
                 | Own::Count(_)
                 // Its own Sync stands behind it.

@@ -74,7 +74,7 @@ impl Core {
                 // Without an answer everything that may be there counts as there.
                 Own::Doubt if code == sqlstate::QUERY_CANCELED => self.state.doubt.ask_again(),
                 Own::Doubt => self.state.doubt.unanswered(),
-                Own::Begin | Own::Savepoint | Own::Count(_) => self.refusal = Some(own_failed(body)),
+                Own::Begin | Own::Savepoint | Own::EndBatch | Own::Count(_) => self.refusal = Some(own_failed(body)),
                 Own::Commit | Own::Rollback => {
                     // What the client was to hear of success is not true.
                     if let Some(stepwise) = &mut self.stepwise {

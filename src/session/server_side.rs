@@ -313,7 +313,6 @@ impl Core {
         match front {
             Expect::Query(mut run) => {
                 self.state.ready(now, link);
-                self.is_unsynced = false;
                 self.has_reset = false;
                 if now == TransactionState::Idle {
                     self.portals.clear();

@@ -18,7 +18,7 @@ use crate::wire::{
 };
 
 impl Core {
-    pub(super) fn query(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
+    pub(super) fn query(&mut self, body: &[u8], mut link: Option<&mut Link>) -> Progress {
         if !self.replies.is_empty() {
             return self.await_replies(link);
         }
@@ -37,6 +37,13 @@ impl Core {
             };
         }
         let judged = self.judge_text(text);
+        if self.is_unsynced
+            && let Some(link) = link.as_deref_mut()
+            && self.is_answered_here(&judged)
+        {
+            self.send_own("", Own::EndBatch, link);
+            return Progress::Stop(Step::AwaitReplies);
+        }
         // A simple query ends the unnamed statement and portal (Postgres documentation, "Extended Query").
         self.prepared.remove("");
         self.portals.remove("");
@@ -80,6 +87,11 @@ impl Core {
         }
     }
 
+    /// Whether the server is not asked.
+    fn is_answered_here(&self, judged: &Judged) -> bool {
+        judged.script.statements.is_empty() || judged.local().is_some() || self.deallocates_own(judged).is_some()
+    }
+
     fn run_stepwise(&mut self, judged: &Arc<Judged>) -> Progress {
         let run = Run::new(Arc::clone(judged), self.next_number(), self.reason.clone());
         self.count_statement();
@@ -121,15 +133,19 @@ impl Core {
         Progress::Consumed
     }
 
-    /// Answers a query with an error of the proxy's. Inside a transaction block the server's transaction is made to fail as
-    /// well, so that client and server agree (DESIGN §5).
+    /// Answers a query with an error of the proxy's. Inside a transaction block, and behind a batch without a Sync, the server's
+    /// transaction is made to fail as well, so that client and server agree (DESIGN §5).
     pub(super) fn refuse_query(&mut self, report: &Report, link: Option<&mut Link>) -> Progress {
-        match (self.state.transaction, link) {
-            (TransactionState::InBlock, Some(link)) => {
+        let failed = match self.state.transaction {
+            TransactionState::InBlock => Some(TransactionState::Failed),
+            before @ (TransactionState::Idle | TransactionState::Failed) => self.is_unsynced.then_some(before),
+        };
+        match (failed, link) {
+            (Some(failed), Some(link)) => {
                 self.send_own(&failing_statement(Some(report)), Own::FailQuery, link);
                 self.answer(|out| {
                     report.write(out);
-                    put_ready(TransactionState::Failed, out);
+                    put_ready(failed, out);
                 });
             }
             _ => {
@@ -201,12 +217,20 @@ impl Core {
         is_reset
     }
 
+    /// A message is on its way that ends a batch without a Sync: what was sent before it is of its transaction.
+    pub(super) fn end_batch(&mut self, link: &mut Link) {
+        self.is_unsynced = false;
+        self.is_unflushed = false;
+        self.is_batch_opaque = false;
+        link.in_sync = false;
+    }
+
     /// Puts a Query message on its way.
     pub(super) fn send_query(&mut self, sql: &[u8], link: &mut Link) {
         put_query(sql, &mut link.outbox);
         // A simple query takes the unnamed statement's place.
         link.prepared.unnamed = None;
-        link.in_sync = false;
+        self.end_batch(link);
     }
 
     /// The block's connection was lost: as after any error only its end is accepted.

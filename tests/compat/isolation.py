@@ -1,10 +1,10 @@
-"""Plays 10,000 random interleavings of 20 sessions over a pool of 3 against Postgres itself: isolation [COUNT [FIRST SEED]]"""
+"""Plays 10,000 random interleavings of 20 sessions over a pool of 3 against Postgres itself: isolation [COUNT [FIRST SEED [WAY]]]"""
 
 import sys
 import time
 
 from support.cluster import Cluster
-from support.isolation import SESSIONS, SETUP, Difference, World
+from support.isolation import SESSIONS, SETUP, WAYS, Difference, World, config
 from support.proxy import Proxy
 
 POOL = 3
@@ -12,7 +12,7 @@ POOL = 3
 WORLD = 100
 
 
-def main(count=10_000, seed=0):
+def main(count=10_000, seed=0, way="plain"):
     cluster = Cluster()
     proxy = None
     try:
@@ -21,28 +21,31 @@ def main(count=10_000, seed=0):
             cluster.create_database(name)
             with cluster.connect(name) as conn:
                 conn.execute(SETUP)
-        proxy = Proxy(cluster, {"tiers": {"int": {"pool": {"min": 0, "max": POOL, "wait": "10s"}}}}, {("app", "int"): "proxied"}).start()
-        return play(cluster, proxy, count, seed)
+        tier = WAYS[way]["tier"]
+        proxy = Proxy(cluster, config(way, POOL), {("app", tier): "proxied"}).start()
+        return play(cluster, proxy, way, int(count), int(seed))
     finally:
         if proxy:
             proxy.close()
         cluster.remove()
 
 
-def play(cluster, proxy, count, seed):
+def play(cluster, proxy, way, count, seed):
     played = actions = differences = 0
     began = time.monotonic()
     while played < count:
-        world = World(seed, lambda: proxy.wire_login("app", "int", reason=None), lambda: cluster.wire("alone"), POOL)
+        login = lambda: proxy.wire_login("app", WAYS[way]["tier"], reason=None)
+        world = World(seed, login, lambda: cluster.wire("alone"), POOL, way)
         try:
             world.run(min(WORLD, count - played))
         except Difference as difference:
             differences += 1
+            print(difference, flush=True)
+            world.close()
             # What a difference leaves behind must not be taken for another.
             for name in ("proxied", "alone"):
                 with cluster.connect(name) as conn:
                     conn.execute("TRUNCATE iso_rows")
-            print(difference, flush=True)
         finally:
             world.close()
         played += max(world.interleavings, 1)
@@ -54,4 +57,4 @@ def play(cluster, proxy, count, seed):
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    sys.exit(main(*sys.argv[1:]))

@@ -1,32 +1,35 @@
-"""Sessions that share a pool of three cannot tell it from connections of their own: see support/isolation.py.
+"""Sessions that share a pool of three cannot tell it from connections of their own, however the proxy takes their statements:
+see support/isolation.py.
 
 `scripts/compat isolation` plays many more.
 """
 
 import pytest
 
-from support.isolation import SETUP, World
+from support.isolation import SETUP, WAYS, World, config
 
 POOL = 3
-PROXIED, ALONE = "isolation_proxied", "isolation_direct"
 
 
-@pytest.fixture(scope="module")
-def sides(cluster, make_module_proxy):
+@pytest.fixture(scope="module", params=WAYS)
+def sides(request, cluster, make_module_proxy):
     """How to log in through the proxy and on a connection of one's own, to databases that are alike."""
-    for name in (PROXIED, ALONE):
+    way = request.param
+    names = [f"isolation_{way}_{side}" for side in ("proxied", "direct")]
+    for name in names:
         cluster.create_database(name)
         with cluster.connect(name) as conn:
             conn.execute(SETUP)
-    proxy = make_module_proxy({"tiers": {"int": {"pool": {"min": 0, "max": POOL, "wait": "10s"}}}}, {("app", "int"): PROXIED})
-    return proxy, cluster
+    tier = WAYS[way]["tier"]
+    proxy = make_module_proxy(config(way, POOL), {("app", tier): names[0]})
+    return way, lambda: proxy.wire_login("app", tier, reason=None), lambda: cluster.wire(names[1])
 
 
 @pytest.mark.needs_proxy
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_random_interleavings_answer_alike(sides, seed):
-    proxy, cluster = sides
-    world = World(seed, lambda: proxy.wire_login("app", "int", reason=None), lambda: cluster.wire(ALONE), POOL)
+    way, proxied, direct = sides
+    world = World(seed, proxied, direct, POOL, way)
     try:
         world.run(60)
     finally:

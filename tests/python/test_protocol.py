@@ -469,3 +469,27 @@ def test_an_empty_statement_is_not_bound_in_a_failed_block(wire):
     wire.simple("BEGIN")
     wire.send(parse("SELECT 1/0"), bind(), execute(), SYNC, parse(""), bind(), execute(), SYNC)
     assert w.errors(wire.until() + wire.until()) == ["22012", "25P02"]
+
+
+def test_an_error_behind_a_query_that_ended_a_batch_fails_its_block(wire):
+    """What follows a Query that ends a batch without a Sync is of the next batch."""
+    wire.send(parse("SELECT 1"), bind(), execute(), w.query("BEGIN; SELECT 2"), parse("SELECT nothing"), bind(), execute(), SYNC)
+    assert wire.until()[-1].body == b"T"
+    assert wire.until()[-1].body == b"E"
+
+
+@pytest.mark.parametrize("query", ["", "DEALLOCATE ALL", "SELECT 1"])
+def test_a_query_ends_a_batch_without_a_sync(writer, query):
+    writer.simple("CREATE TEMP TABLE ended (id int)")
+    writer.send(parse("INSERT INTO ended VALUES (1)"), bind(), execute(), w.query(query))
+    assert writer.until()[-1].body == b"I"
+    writer.simple("BEGIN; ROLLBACK")
+    assert rows(writer.simple("SELECT id FROM ended")) == [["1"]]
+
+
+def test_a_query_that_fails_undoes_the_batch_before_it(writer):
+    writer.simple("CREATE TEMP TABLE ended (id int)")
+    writer.send(parse("INSERT INTO ended VALUES (1)"), bind(), execute(), w.query("SELECT 1/0"), SYNC)
+    assert writer.until()[-1].body == b"I"
+    writer.until()
+    assert rows(writer.simple("SELECT id FROM ended")) == []

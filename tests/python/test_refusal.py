@@ -37,6 +37,16 @@ class TestRefusal:
         assert_denied(answer)
         assert not cluster.logged("'partly'")
 
+    def test_a_refused_query_undoes_the_batch_before_it(self, prod):
+        """As any error in a Query does: the batch is of its transaction."""
+        before = rows(prod.simple("SELECT status FROM projects WHERE id = 1"))
+        prod.send(parse("UPDATE projects SET status = 'undone' WHERE id = 1"), bind(), execute(), query(REFUSED))
+        answer = prod.until()
+        assert_denied(answer)
+        assert status(answer) == "I"
+        assert not w.errors(prod.simple("BEGIN; COMMIT"))
+        assert rows(prod.simple("SELECT status FROM projects WHERE id = 1")) == before
+
     def test_extended_skips_to_sync(self, prod):
         prod.send(parse(REFUSED), bind(), describe("P"), execute(), parse("SELECT 'skipped'"), bind(), execute(), SYNC)
         answer = prod.until()
