@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn few_rows_and_functions_are_no_alarm() {
         let a = scan("Outer", "a", 10_000, "");
-        assert!(plan(&nested("", &a, &scan("Inner", "b", 99, ""))).unjoined.is_none(), "a lookup");
+        assert!(plan(&nested("", &a, &scan("Inner", "b", 366, ""))).unjoined.is_none(), "a calendar");
         assert!(plan(&nested("", &scan("Outer", "a", 1, ""), &scan("Inner", "b", 10_000_000, ""))).unjoined.is_none());
         let function = r#"{"Node Type": "Function Scan", "Parent Relationship": "Inner", "Alias": "day", "Plan Rows": 1000,
                            "Total Cost": 1, "Function Call": "generate_series(1, 1000)"}"#;

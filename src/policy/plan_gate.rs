@@ -46,8 +46,8 @@ pub const PLAN_RULES: &[PlanRule] = &[
     },
 ];
 
-/// Combinations of rows from which on a join without a condition is one: below, it is a lookup of a few constants.
-pub const FEWEST_PAIRS: f64 = 1_000_000.0;
+/// Combinations of rows from which on a join without a condition is one: below, it is a calendar with a table, say.
+pub const FEWEST_PAIRS: f64 = 10_000_000.0;
 
 /// What the server's planner expects of a statement.
 #[derive(Clone, Debug, Default, PartialEq)]
