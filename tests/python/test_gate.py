@@ -277,6 +277,7 @@ def test_warnings(cluster, database, make_proxy):
         with proxy.connect("alice", "prod", cursor_factory=factory) as conn:
             notices = []
             conn.add_notice_handler(lambda diag: notices.append(diag.message_detail))
+            conn.execute("SET max_parallel_workers_per_gather = 0")
             assert conn.execute("SELECT count(*) FROM events, users WHERE events.id < 6000").fetchone()
             assert len(notices) == 1 and notices[0].startswith("rule join-without-condition: "), notices
 
