@@ -91,7 +91,7 @@ impl Core {
                 Expect::Parse { .. }
                 | Expect::Bind { .. }
                 | Expect::Describe
-                | Expect::Close
+                | Expect::Close(_)
                 | Expect::Sync
                 | Expect::Known(_)
                 | Expect::Answer(_),

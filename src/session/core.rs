@@ -11,10 +11,10 @@ use bytes::{Buf, BytesMut};
 
 use super::confirm::Confirm;
 use super::count::Counting;
-use super::extended::Portal;
 use super::intent::Intent;
 use super::made::MadeHere;
 use super::plan::Planning;
+use super::portals::Portal;
 use super::prepared::PreparedStatements;
 use super::replies::{Expect, Own};
 use super::run::Run;

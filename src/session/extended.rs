@@ -6,7 +6,7 @@ use super::core::{Core, Progress, Step, behind_opaque, body_report};
 use super::count::COUNT;
 use super::intent::IntentGate;
 use super::place::Placed;
-use super::plan::Planned;
+use super::portals::{Portal, PortalUndo, no_portal};
 use super::prepared::Prepared;
 use super::replies::{Aside, Expect, Own, Stage};
 use super::run::Run;
@@ -20,22 +20,6 @@ use crate::wire::{
     put_command_complete, put_empty_query, put_execute, put_no_data, put_no_parameters, put_parse, put_target,
     read_execute,
 };
-
-/// Most portals of one session at once.
-const MAX_PORTALS: usize = 10_000;
-
-/// A portal: a statement with its parameters.
-#[derive(Debug)]
-pub(super) struct Portal {
-    prepared: Prepared,
-    parameters: Option<Vec<Option<String>>>,
-    /// What the server expects of it with these parameters, where it was asked.
-    planned: Option<Arc<Planned>>,
-    /// Rows that were fetched from it so far.
-    pub(super) returned: u64,
-    /// How many Syncs were sent before it was made.
-    pub(super) batch: u64,
-}
 
 impl Core {
     pub(super) fn parse(&mut self, body: &[u8], link: Option<&mut Link>) -> Progress {
@@ -116,13 +100,7 @@ impl Core {
             Ok(prepared) => prepared,
             Err(report) => return self.refuse_extended(&report, link),
         };
-        if !bind.portal.is_empty() && self.portals.contains_key(bind.portal) {
-            let report = Report::error("42P03", format!("cursor \"{}\" already exists", bind.portal));
-            return self.refuse_extended(&report, link);
-        }
-        if self.portals.len() >= MAX_PORTALS {
-            let report = Report::error(sqlstate::ROW_LIMIT, "too many portals in one session")
-                .hint("Close portals that are not used any more.");
+        if let Some(report) = self.refuse_portal(bind.portal, &prepared) {
             return self.refuse_extended(&report, link);
         }
         let parameters = match self.judge.policy.audit_parameters.then(|| bind.text_parameters()).transpose() {
@@ -161,10 +139,13 @@ impl Core {
             let name = self.ensure_prepared(bind.statement.is_empty(), &prepared.statement, link);
             put_bind_head(bind.portal, name, bind.rest.len(), &mut link.outbox);
             link.outbox.extend_from_slice(bind.rest);
-            self.expect_extended(Expect::Bind { statement: Arc::clone(&prepared.name) }, link);
+            let statement = Arc::clone(&prepared.name);
+            let portal = Portal { prepared, parameters, planned, returned: 0, batch: self.syncs.0 };
+            let undo = self.add_portal(bind.portal, portal);
+            self.expect_extended(Expect::Bind { statement, undo }, link);
+            return Progress::Consumed;
         }
-        self.portals
-            .insert(bind.portal.into(), Portal { prepared, parameters, planned, returned: 0, batch: self.syncs.0 });
+        self.add_portal(bind.portal, Portal { prepared, parameters, planned, returned: 0, batch: self.syncs.0 });
         Progress::Consumed
     }
 
@@ -346,11 +327,12 @@ impl Core {
             }
             Target::Portal(name) => {
                 let portal = self.portals.remove(name);
-                let is_upstream = portal.is_some_and(|p| p.prepared.judged.local().is_none());
-                match link {
-                    Some(link) if is_upstream => {
+                let portal = portal.filter(|portal| portal.prepared.judged.local().is_none());
+                match (link, portal) {
+                    (Some(link), Some(portal)) => {
                         put_target(b'C', b'P', name, &mut link.outbox);
-                        self.expect_extended(Expect::Close, link);
+                        let undo = PortalUndo { name: name.into(), portal: Some(Box::new(portal)) };
+                        self.expect_extended(Expect::Close(undo), link);
                     }
                     _ => self.answer(put_close_complete),
                 }
@@ -492,8 +474,4 @@ fn no_statement(name: &str) -> Report {
         name => format!("prepared statement \"{name}\" does not exist"),
     };
     Report::error(sqlstate::UNKNOWN_STATEMENT, message)
-}
-
-fn no_portal(name: &str) -> Report {
-    Report::error(sqlstate::UNKNOWN_PORTAL, format!("portal \"{name}\" does not exist"))
 }

@@ -20,6 +20,7 @@ mod lost;
 mod made;
 mod place;
 mod plan;
+mod portals;
 mod prepared;
 mod replies;
 mod run;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::portals::PortalUndo;
 use super::prepared::Prepared;
 use super::run::Run;
 use crate::upstream::Statement;
@@ -31,13 +32,15 @@ pub(super) enum Expect {
     Bind {
         /// The client's name of the statement, which an error may tell.
         statement: Arc<str>,
+        /// What had the portal's name before.
+        undo: PortalUndo,
     },
     /// RowDescription or NoData, after a ParameterDescription for statements.
     Describe,
     /// Rows, then CommandComplete, PortalSuspended or EmptyQueryResponse.
     Execute(Box<Run>),
-    /// CloseComplete.
-    Close,
+    /// CloseComplete of a portal.
+    Close(PortalUndo),
     /// ReadyForQuery of a Sync.
     Sync,
     /// Bytes of the proxy's own for the client.
@@ -132,7 +135,7 @@ impl Expect {
             | Expect::Bind { .. }
             | Expect::Describe
             | Expect::Execute(_)
-            | Expect::Close
+            | Expect::Close(_)
             | Expect::Sync
             | Expect::Answer(_)
             | Expect::Known(_) => false,
@@ -146,7 +149,7 @@ impl Expect {
             Expect::Parse { .. }
             | Expect::Bind { .. }
             | Expect::Describe
-            | Expect::Close
+            | Expect::Close(_)
             | Expect::Sync
             | Expect::Answer(_)
             | Expect::Known(_)

@@ -116,13 +116,13 @@ impl Core {
                 self.prepared.remove(name);
                 self.pass_reply(message);
             }
-            Expect::Bind { statement: name } => match self.prepared.get(name) {
+            Expect::Bind { statement: name, .. } => match self.prepared.get(name) {
                 Some(prepared) if !self.is_muted => {
                     put_renamed_error(body, &prepared.statement.name, name, &mut self.out);
                 }
                 _ => self.pass_reply(message),
             },
-            Expect::Describe | Expect::Close => self.pass_reply(message),
+            Expect::Describe | Expect::Close(_) => self.pass_reply(message),
             // An error at Sync: a deferred constraint failed at the commit.
             Expect::Sync => {
                 self.out.extend_from_slice(message);
@@ -142,12 +142,15 @@ impl Core {
             held.sqlstate.get_or_insert_with(|| sqlstate::FAILED_TRANSACTION.to_owned());
             self.finish(&mut held);
         }
+        let mut undone = vec![];
         while let Some(expected) = self.replies.pop_front() {
             match expected {
                 Expect::Sync => {
                     self.replies.push_front(Expect::Sync);
+                    self.undo_portals(undone);
                     return;
                 }
+                Expect::Bind { undo, .. } | Expect::Close(undo) => undone.push(undo),
                 Expect::Execute(mut run) => {
                     run.sqlstate.get_or_insert_with(|| sqlstate::FAILED_TRANSACTION.to_owned());
                     self.finish(&mut run);
@@ -168,15 +171,10 @@ impl Core {
                 Expect::Own(Own::Close) => self.retire_lease = true,
                 Expect::Own(Own::Aside { what: Aside::ForgetSequences, .. }) => Self::keep_foreign_sequences(link),
                 Expect::Answer(bytes) => self.queued = self.queued.saturating_sub(bytes.len()),
-                Expect::Query(_)
-                | Expect::Step(_)
-                | Expect::SingleStep(_)
-                | Expect::Bind { .. }
-                | Expect::Describe
-                | Expect::Close
-                | Expect::Own(_) => {}
+                Expect::Query(_) | Expect::Step(_) | Expect::SingleStep(_) | Expect::Describe | Expect::Own(_) => {}
             }
         }
+        self.undo_portals(undone);
         // The client's Sync is still to come.
         self.is_skipping = true;
         self.is_unflushed = false;

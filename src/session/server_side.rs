@@ -252,7 +252,7 @@ impl Core {
             return Ok(());
         }
         let ends = match (self.replies.front(), tag) {
-            (Some(Expect::Parse { .. }), b'1') | (Some(Expect::Bind { .. }), b'2') | (Some(Expect::Close), b'3') => {
+            (Some(Expect::Parse { .. }), b'1') | (Some(Expect::Bind { .. }), b'2') | (Some(Expect::Close(_)), b'3') => {
                 true
             }
             (Some(Expect::Describe), b'T' | b'n') => true,

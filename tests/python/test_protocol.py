@@ -493,3 +493,27 @@ def test_a_query_that_fails_undoes_the_batch_before_it(writer):
     assert writer.until()[-1].body == b"I"
     writer.until()
     assert rows(writer.simple("SELECT id FROM ended")) == []
+
+
+def test_a_portal_outlives_a_close_that_an_error_skips(wire):
+    wire.simple("BEGIN")
+    wire.send(parse("SELECT 7"), bind("", "x"), SYNC)
+    assert not w.errors(wire.until())
+    wire.simple("SAVEPOINT s")
+    wire.send(parse("SELECT 1/0"), bind(), execute(), close("P", "x"), parse("SELECT 8"), bind("", "x"), SYNC)
+    assert w.errors(wire.until()) == ["22012"]
+    wire.simple("ROLLBACK TO s")
+    wire.send(execute("x"), SYNC)
+    assert rows(wire.until()) == [["7"]]
+
+
+def test_a_portal_that_a_savepoint_took_away_can_be_bound_again(wire):
+    wire.simple("BEGIN; SAVEPOINT s")
+    wire.send(parse("SELECT 7"), bind("", "x"), SYNC)
+    assert not w.errors(wire.until())
+    wire.simple("ROLLBACK TO s")
+    wire.send(execute("x"), SYNC)
+    assert w.errors(wire.until()) == ["34000"]
+    wire.simple("ROLLBACK TO s")
+    wire.send(parse("SELECT 8"), bind("", "x"), bind("", "x"), SYNC)
+    assert w.errors(wire.until()) == ["42P03"]
