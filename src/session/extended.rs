@@ -331,7 +331,8 @@ impl Core {
                 match (link, portal) {
                     (Some(link), Some(portal)) => {
                         put_target(b'C', b'P', name, &mut link.outbox);
-                        let undo = PortalUndo { name: name.into(), portal: Some(Box::new(portal)) };
+                        let undo =
+                            PortalUndo { name: name.into(), portal: Some(Box::new(portal)), batch: self.syncs.0 };
                         self.expect_extended(Expect::Close(undo), link);
                     }
                     _ => self.answer(put_close_complete),

@@ -29,6 +29,8 @@ pub(super) struct Portal {
 pub(super) struct PortalUndo {
     pub(super) name: Box<str>,
     pub(super) portal: Option<Box<Portal>>,
+    /// How many Syncs were sent before the message.
+    pub(super) batch: u64,
 }
 
 impl Core {
@@ -46,15 +48,20 @@ impl Core {
     }
 
     pub(super) fn add_portal(&mut self, name: &str, portal: Portal) -> PortalUndo {
+        let batch = portal.batch;
         let replaced = self.portals.insert(name.into(), portal);
         // A Bind ends the unnamed portal before it can fail.
         let portal = replaced.filter(|_| !name.is_empty()).map(Box::new);
-        PortalUndo { name: name.into(), portal }
+        PortalUndo { name: name.into(), portal, batch }
     }
 
     /// The last message comes first.
     pub(super) fn undo_portals(&mut self, messages: Vec<PortalUndo>) {
-        for PortalUndo { name, portal } in messages.into_iter().rev() {
+        for PortalUndo { name, portal, batch } in messages.into_iter().rev() {
+            if self.portals.get(&name).is_some_and(|portal| portal.batch > batch) {
+                // A batch behind this one has bound it again.
+                continue;
+            }
             match portal {
                 Some(portal) => self.portals.insert(name, *portal),
                 None => self.portals.remove(&name),
