@@ -86,9 +86,12 @@ pub async fn run(session: Session) {
         driver.registered.control.wake();
     }
     let why = driver.serve().await;
-    // Whatever ended it, what it has committed is there.
-    driver.follow_catalog();
+    let target = driver.core.has_made_code().then(|| Arc::clone(&driver.target));
     driver.end(why).await;
+    // Whatever ended it, what it has committed is there.
+    if let Some(target) = target {
+        target.ask_for_catalog();
+    }
 }
 
 struct Driver {
