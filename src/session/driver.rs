@@ -406,8 +406,9 @@ impl Driver {
         self.lease = None;
         let report = self.core.refusal.take()?;
         let is_answered = self.core.stepwise.is_some();
-        // It may be the connection's fault: another one is tried before the client is told.
+        // It may be the connection's fault: another one is tried before the client is told. A cancel is its own doing.
         let tries_again = !is_answered
+            && report.sqlstate != sqlstate::QUERY_CANCELED
             && self.core.state.transaction == TransactionState::Idle
             && !std::mem::replace(&mut self.core.has_retried_settings, true);
         let ended = self.core.upstream_lost(&report);
