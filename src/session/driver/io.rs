@@ -15,7 +15,7 @@ use super::Driver;
 use crate::stream::Stream;
 
 /// Most bytes read ahead from a client whose message cannot be handled yet.
-pub(super) const READ_AHEAD: usize = 128 * 1024;
+const READ_AHEAD: usize = 128 * 1024;
 
 /// Bytes asked of a socket at once.
 const READ_SIZE: usize = 16 * 1024;
@@ -100,6 +100,26 @@ impl Driver {
         })
         .await
     }
+}
+
+/// Sends the client what there is for it, and reads ahead, while something else is waited for; resolves once it is gone.
+///
+/// Cancel safe.
+pub(super) async fn client_gone(client: &mut Stream, out: &mut BytesMut, input: &mut BytesMut) {
+    poll_fn(|cx| {
+        if poll_send(client, out, cx).is_err() {
+            return Poll::Ready(());
+        }
+        while input.len() < READ_AHEAD {
+            match poll_receive(client, input, cx) {
+                Poll::Ready(Ok(n)) if n > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    })
+    .await;
 }
 
 /// How much may be read ahead: a message that must be whole is taken in as a whole, whose size the machine has checked.
