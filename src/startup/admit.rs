@@ -12,7 +12,7 @@ use super::options::StartupOptions;
 use super::{Owner, Place, Refused, Startup, told};
 use crate::audit::{Event, Record, SessionContext};
 use crate::config::{LookupError, OnAuditFailure, Tier, User, format_duration};
-use crate::guard::{Judge, LocalAction, Route, denial_report, notice_report};
+use crate::guard::{Judge, LocalAction, Route, denial_report, notice_report, works_on_standby};
 use crate::policy::{Pending, SessionTables, WouldDeny, sqlstate};
 use crate::server::{Runtime, TargetRuntime};
 use crate::session::Session;
@@ -55,7 +55,8 @@ impl Startup {
         let places = self.take_places(&user, &target, &options)?;
         let mut out = BytesMut::new();
         let (initial, would_deny) = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;
-        let reach = if judge.policy.is_read_only() { Reach::Replica } else { Reach::Primary };
+        let may_read_replica = judge.policy.is_read_only() && works_on_standby(&initial);
+        let reach = if may_read_replica { Reach::Replica } else { Reach::Primary };
         let (initial, told_parameters) = self.greeting(&target, &initial, reach).await?;
         if judge.policy.is_guarded() {
             // Rules that rest on the server's catalog cannot be kept without it.

@@ -143,6 +143,39 @@ def test_advisory_locks_exclude_everybody(proxy, reader):
     assert on_standby(reader)
 
 
+def serializable(conn, begin):
+    """Whether a serializable transaction that begins so works, and where it runs."""
+    conn.execute(begin)
+    try:
+        return conn.execute("SHOW transaction_isolation").fetchone()[0] == "serializable", on_standby(conn)
+    finally:
+        conn.execute("ROLLBACK")
+
+
+def test_what_a_standby_cannot_do_is_done_by_the_primary(proxy, reader):
+    """Serializable transactions, and the transaction's id (Postgres documentation, "Hot Standby")."""
+    assert serializable(reader, "BEGIN ISOLATION LEVEL SERIALIZABLE") == (True, False)
+    assert reader.execute("SELECT pg_current_xact_id() > '0', pg_current_wal_lsn() > '0/0'").fetchone() == (True, True)
+    for make in ("SET default_transaction_isolation = serializable", "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"):
+        assert on_standby(reader)
+        reader.execute(make)
+        for _ in range(2):
+            assert not on_standby(reader)
+        assert serializable(reader, "BEGIN") == (True, False)
+        reader.execute("RESET default_transaction_isolation")
+        wait_until(lambda: on_standby(reader), "it reads from the replica again")
+
+
+def test_one_session_is_serializable_from_the_start(proxy, reader):
+    """Its setting is on none of the connections to the replica that others get."""
+    for _ in range(4):
+        with proxy.connect("ann", "int", options="-c default_transaction_isolation=serializable") as conn:
+            assert not on_standby(conn)
+        with proxy.connect("ann", "int") as other:
+            assert on_standby(other)
+    assert on_standby(reader)
+
+
 def test_pipelined_statements_move_to_the_primary(proxy, reader):
     """Simple queries sent at once: each runs where it can, in order."""
     with proxy.wire_login("ann", "int") as wire:
