@@ -70,6 +70,18 @@ def test_read_only_sessions_read_from_the_replica(proxy, reader):
     assert all(cursor.fetchone()[0] for cursor in cursors)
 
 
+def test_connections_are_counted_over_all_pools(pair, proxy, reader):
+    """Both servers stand in both urls; each pool has connections to one of them."""
+    def counted(server, role):
+        labels = {"host": f"127.0.0.1:{server.port}", "role": role}
+        return sum(value for found, value in proxy.metrics()["pgbelay_upstream_connections"] if labels.items() <= found.items())
+
+    with proxy.connect("app", "int") as writer, writer.transaction(), reader.transaction():
+        assert not on_standby(writer) and on_standby(reader)
+        wait_until(lambda: counted(pair[0], "primary"), "the primary's are counted")
+        wait_until(lambda: counted(pair[1], "standby"), "the standby's are counted")
+
+
 def test_writes_stay_refused(reader):
     for statement in ("INSERT INTO seen VALUES (9)", "CREATE TABLE x (a int)"):
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
