@@ -609,6 +609,8 @@ impl TargetRuntime {
 
     fn show_pool(&self) {
         let mut all = PoolGauges::default();
+        // Several pools may go to one host.
+        let mut hosts: BTreeMap<String, (Option<ServerRole>, u32)> = BTreeMap::new();
         for pool in self.pools() {
             let now = pool.usage();
             all.max += now.max;
@@ -617,8 +619,15 @@ impl TargetRuntime {
             all.in_use += now.open.saturating_sub(now.idle);
             all.waiting += now.waiting;
             for host in pool.endpoint.hosts() {
-                self.metrics.host(&host.host, host.role.map(ServerRole::as_str), host.open);
+                let (role, open) = hosts.entry(host.host).or_default();
+                if role.is_none() || host.open > 0 {
+                    *role = host.role.or(*role);
+                }
+                *open += host.open;
             }
+        }
+        for (host, (role, open)) in hosts {
+            self.metrics.host(&host, role.map(ServerRole::as_str), open);
         }
         self.metrics.pool(all);
         self.metrics.paused(self.pause.is_on());

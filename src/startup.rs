@@ -320,6 +320,16 @@ impl Startup {
         self.send(&mut BytesMut::from(&[byte][..])).await.map_err(Refused::Gone)
     }
 
+    /// Waits for something as long as the client is there: whoever hung up keeps no place in a queue.
+    async fn while_connected<T>(&self, waiting: impl Future<Output = T>) -> Result<T, Refused> {
+        let Some(stream) = &self.stream else { return Err(Refused::Gone(io::ErrorKind::NotConnected.into())) };
+        tokio::select! {
+            biased;
+            done = waiting => Ok(done),
+            () = stream.closed() => Err(Refused::Gone(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
     async fn send(&mut self, out: &mut BytesMut) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
         stream.write_all_buf(out).await?;

@@ -3,8 +3,9 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// Plain TCP, a Unix-domain socket, or TLS over TCP.
@@ -18,6 +19,26 @@ pub enum Stream {
     TlsServer(Box<tokio_rustls::server::TlsStream<TcpStream>>),
     /// TLS, the proxy as client.
     TlsClient(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Resolves once the other side has hung up; what it has sent before stays unread. Cancel safe.
+    pub async fn closed(&self) {
+        /// A socket that can be read says no more when it is closed as well, so it is looked at now and then.
+        const LOOK: Duration = Duration::from_millis(250);
+        loop {
+            let ready = match self {
+                Stream::Plain(tcp) => tcp.ready(Interest::READABLE).await,
+                Stream::Unix(unix) => unix.ready(Interest::READABLE).await,
+                Stream::TlsServer(tls) => tls.get_ref().0.ready(Interest::READABLE).await,
+                Stream::TlsClient(tls) => tls.get_ref().0.ready(Interest::READABLE).await,
+            };
+            if ready.is_ok_and(|ready| ready.is_read_closed()) {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
 }
 
 macro_rules! each {

@@ -321,7 +321,7 @@ impl Judge {
             },
             reads_sequences: reads_sequences(text),
             moves_sequences: script.statements.iter().any(moves_sequences),
-            needs_primary: script.statements.iter().any(needs_primary),
+            needs_primary: script.statements.iter().any(|facts| needs_primary(facts) || is_serializable(text, facts)),
             plan_to_confirm: match script.statements.as_slice() {
                 [facts] if is_planned_to_confirm => planned(text, facts).map(PlanQuery::new),
                 // What follows others in its text cannot be planned before they have run.
@@ -410,8 +410,9 @@ fn needs_primary(facts: &Facts) -> bool {
         | Category::LargeObject
         | Category::AdvisoryLock
         | Category::Notification
-        | Category::Sequence => true,
-        Category::Settings | Category::Sleep | Category::TransactionId => false,
+        | Category::Sequence
+        | Category::TransactionId => true,
+        Category::Settings | Category::Sleep => false,
     };
     facts.effects.iter().any(is_bound)
         || facts
@@ -419,6 +420,28 @@ fn needs_primary(facts: &Facts) -> bool {
             .iter()
             .filter_map(|call| category(call.name.schema.as_deref(), &call.name.name))
             .any(reaches_beyond)
+        // Of the WAL that is written now.
+        || facts.functions.iter().any(|call| ["pg_current_wal_", "pg_walfile_name"].iter().any(|of| call.name.name.starts_with(of)))
+}
+
+/// Whether a statement may make the transaction, or those to come, SERIALIZABLE, which a standby cannot be.
+fn is_serializable(text: &str, facts: &Facts) -> bool {
+    facts.effects.iter().any(|effect| match effect {
+        Effect::Begin(_) | Effect::SetTransaction(_) => {
+            text.as_bytes().windows(SERIALIZABLE.len()).any(|part| part.eq_ignore_ascii_case(SERIALIZABLE.as_bytes()))
+        }
+        Effect::SetSessionCharacteristics(_) => true,
+        Effect::Set { name, .. } => name == "transaction_isolation" || name == DEFAULT_ISOLATION,
+        _ => false,
+    })
+}
+
+const SERIALIZABLE: &str = "serializable";
+const DEFAULT_ISOLATION: &str = "default_transaction_isolation";
+
+/// Whether a session with these settings can have its transactions on a standby (Postgres documentation, "Hot Standby").
+pub fn works_on_standby(settings: &Settings) -> bool {
+    !settings.get(DEFAULT_ISOLATION).is_some_and(|level| level.trim().eq_ignore_ascii_case(SERIALIZABLE))
 }
 
 fn changes_rows(facts: &Facts) -> bool {

@@ -9,8 +9,8 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use io::{READ_AHEAD, WaitFor, Wake, poll_send};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use io::{WaitFor, Wake, client_gone, poll_send};
+use tokio::io::AsyncWriteExt;
 
 use super::control::{Order, Registered};
 use super::core::{Core, Step};
@@ -34,6 +34,8 @@ pub struct Session {
     pub server: Arc<Server>,
     /// The client, authenticated.
     pub client: Stream,
+    /// What the client is told first.
+    pub greeting: BytesMut,
     /// The session's entry among all sessions.
     pub registered: Registered,
     /// Where its statements go.
@@ -58,12 +60,13 @@ pub struct Session {
 
 /// Runs a session to its end.
 pub async fn run(session: Session) {
-    let Session { server, client, registered, target, context, judge, generation, initial, told, reason, user, places } =
-        session;
+    let Session { server, client, greeting, registered, target, context, judge, generation, .. } = session;
+    let Session { initial, told, reason, user, places, .. } = session;
     target.metrics.session_opened();
     let statements = Arc::clone(&target.statements);
     let mut core = Core::new(judge, context, statements, initial, told, reason);
     core.pid = registered.control.pid;
+    core.out = greeting;
     let mut driver = Driver {
         core,
         limits: Limits::new(Instant::now()),
@@ -86,9 +89,12 @@ pub async fn run(session: Session) {
         driver.registered.control.wake();
     }
     let why = driver.serve().await;
-    // Whatever ended it, what it has committed is there.
-    driver.follow_catalog();
+    let target = driver.core.has_made_code().then(|| Arc::clone(&driver.target));
     driver.end(why).await;
+    // Whatever ended it, what it has committed is there.
+    if let Some(target) = target {
+        target.ask_for_catalog();
+    }
 }
 
 struct Driver {
@@ -131,10 +137,10 @@ impl Driver {
                     Ok(()) => continue,
                     Err(why) => return why,
                 },
-                Step::NeedCatalog => {
-                    self.load_catalog().await;
-                    continue;
-                }
+                Step::NeedCatalog => match self.load_catalog().await {
+                    None => continue,
+                    Some(why) => return why,
+                },
                 Step::NeedIntent(record) => {
                     self.record_intent(*record).await;
                     continue;
@@ -214,13 +220,6 @@ impl Driver {
         let mut checkout = pin!(target.checkout(reach, Duration::MAX));
         self.registered.control.begin_wait();
         let checked_out = loop {
-            if !self.core.out.is_empty()
-                && !self.is_client_gone
-                && self.client.write_all_buf(&mut self.core.out).await.is_err()
-            {
-                return Err("connection lost");
-            }
-            let may_read = self.input.len() < READ_AHEAD && !self.is_client_gone;
             tokio::select! {
                 biased;
                 checked_out = &mut checkout => break Some(checked_out),
@@ -232,11 +231,9 @@ impl Driver {
                         return Err(why);
                     }
                 }
-                read = self.client.read_buf(&mut self.input), if may_read => {
-                    if !matches!(read, Ok(n) if n > 0) {
-                        // Nothing of the statement was sent, so nothing is lost.
-                        return Err("connection lost");
-                    }
+                // Nothing of the statement was sent, so nothing is lost.
+                () = client_gone(&mut self.client, &mut self.core.out, &mut self.input), if !self.is_client_gone => {
+                    return Err("connection lost");
                 }
             }
         };
@@ -403,8 +400,9 @@ impl Driver {
         self.lease = None;
         let report = self.core.refusal.take()?;
         let is_answered = self.core.stepwise.is_some();
-        // It may be the connection's fault: another one is tried before the client is told.
+        // It may be the connection's fault: another one is tried before the client is told. A cancel is its own doing.
         let tries_again = !is_answered
+            && report.sqlstate != sqlstate::QUERY_CANCELED
             && self.core.state.transaction == TransactionState::Idle
             && !std::mem::replace(&mut self.core.has_retried_settings, true);
         let ended = self.core.upstream_lost(&report);

@@ -65,9 +65,19 @@ impl Core {
     /// What the session must do about the catalog before the next message is judged.
     pub(super) fn catalog_behind(&self) -> Behind {
         match self.made.behind {
-            Behind::Changed if self.state.transaction != TransactionState::Idle || !self.is_idle() => Behind::Nothing,
+            // What a batch has made is committed by its Sync.
+            Behind::Changed
+                if self.state.transaction != TransactionState::Idle || !self.is_idle() || self.is_unsynced =>
+            {
+                Behind::Nothing
+            }
             behind => behind,
         }
+    }
+
+    /// Whether it may have made what the catalog was never asked about, committed or not.
+    pub(super) fn has_made_code(&self) -> bool {
+        self.made.behind == Behind::Changed
     }
 
     /// Whether the next statement must wait for the catalog: where nothing hangs on it, it is loaded in the background.

@@ -62,19 +62,16 @@ impl Core {
                     }
                 }
                 Own::Settings => {
-                    let message = error_field(body, b'M').unwrap_or_default();
-                    self.refusal = Some(
-                        Report::error(sqlstate::CONNECTION_FAILURE, "the session's settings cannot be applied")
-                            .detail(format!("The server says: {message}"))
-                            .hint("RESET the setting that is no longer valid, or connect again."),
-                    );
+                    self.refusal = Some(cancelled(&code, body).unwrap_or_else(|| settings_refused(body)));
                     link.applied = Applied::Unknown;
                     self.drop_lease = true;
                 }
                 // Without an answer everything that may be there counts as there.
                 Own::Doubt if code == sqlstate::QUERY_CANCELED => self.state.doubt.ask_again(),
                 Own::Doubt => self.state.doubt.unanswered(),
-                Own::Begin | Own::Savepoint | Own::EndBatch | Own::Count(_) => self.refusal = Some(own_failed(body)),
+                Own::Begin | Own::Savepoint | Own::EndBatch | Own::Count(_) => {
+                    self.refusal = Some(cancelled(&code, body).unwrap_or_else(|| own_failed(body)));
+                }
                 Own::Commit | Own::Rollback => {
                     // What the client was to hear of success is not true.
                     if let Some(stepwise) = &mut self.stepwise {
@@ -199,6 +196,19 @@ fn forget(statement: Option<&Statement>, link: &mut Link) {
         }
         None => link.prepared.unnamed = None,
     }
+}
+
+/// A cancel or a time limit meant the client's statement, whatever ran for its sake when it came.
+fn cancelled(code: &str, body: &[u8]) -> Option<Report> {
+    let message = || error_field(body, b'M').unwrap_or_default();
+    (code == sqlstate::QUERY_CANCELED).then(|| Report::error(sqlstate::QUERY_CANCELED, message()))
+}
+
+fn settings_refused(body: &[u8]) -> Report {
+    let message = error_field(body, b'M').unwrap_or_default();
+    Report::error(sqlstate::CONNECTION_FAILURE, "the session's settings cannot be applied")
+        .detail(format!("The server says: {message}"))
+        .hint("RESET the setting that is no longer valid, or connect again.")
 }
 
 fn own_failed(body: &[u8]) -> Report {

@@ -125,6 +125,7 @@ impl Core {
     fn take_step(&mut self, stepwise: &mut Stepwise, run: &mut Run, link: Option<&mut Link>) -> Taken {
         if let Some(report) = self.refusal.take() {
             report.write(&mut self.out);
+            run.sqlstate.get_or_insert_with(|| report.sqlstate.to_owned());
             stepwise.has_failed = true;
         }
         if stepwise.must_fail {
@@ -168,7 +169,7 @@ impl Core {
         let link = match self.place(&judged, link) {
             Placed::On(link) => link,
             Placed::Wait(step) => return Taken::Waits(step),
-            Placed::Refuse(report, _) => return self.stop(stepwise, &report),
+            Placed::Refuse(report, _) => return self.stop(stepwise, run, &report),
         };
         if self.apply_settings(link).is_some() {
             return Taken::Waits(Step::AwaitReplies);
@@ -184,7 +185,7 @@ impl Core {
             Around::Nothing | Around::Savepoint => InImplicit::Alike,
         };
         if let InImplicit::Refused(report) = implicit {
-            return self.stop(stepwise, &report);
+            return self.stop(stepwise, run, &report);
         }
         let mut notices = vec![];
         if let Some(plan) = &step.plan {
@@ -203,7 +204,7 @@ impl Core {
                     self.forget_intent();
                 }
                 Err(IntentGate::Ask(record)) => return Taken::Waits(Step::NeedIntent(record)),
-                Err(IntentGate::Refuse(report)) => return self.stop(stepwise, &report),
+                Err(IntentGate::Refuse(report)) => return self.stop(stepwise, run, &report),
             }
             if let Some(permit) = judged.permit() {
                 self.tell_notices(&permit.notices);
@@ -322,7 +323,7 @@ impl Core {
         let link = match self.place(&judged, link) {
             Placed::On(link) => link,
             Placed::Wait(step) => return Taken::Waits(step),
-            Placed::Refuse(report, _) => return self.stop(stepwise, &report),
+            Placed::Refuse(report, _) => return self.stop(stepwise, run, &report),
         };
         if self.apply_settings(link).is_some() {
             return Taken::Waits(Step::AwaitReplies);
@@ -340,14 +341,14 @@ impl Core {
     /// The plan, or what the text itself is, stops the text here.
     fn refuse_step(&mut self, stepwise: &mut Stepwise, run: &mut Run, denial: &Denial, refusal: Refusal) -> Taken {
         let report = self.refused(run, denial, refusal, Bound::default());
-        run.sqlstate = Some(report.sqlstate.to_owned());
         // What has a record of its refusal needs none of its end, unless some of it has run.
         run.is_refused = stepwise.next == 0;
-        self.stop(stepwise, &report)
+        self.stop(stepwise, run, &report)
     }
 
-    fn stop(&mut self, stepwise: &mut Stepwise, report: &Report) -> Taken {
+    fn stop(&mut self, stepwise: &mut Stepwise, run: &mut Run, report: &Report) -> Taken {
         report.write(&mut self.out);
+        run.sqlstate.get_or_insert_with(|| report.sqlstate.to_owned());
         stepwise.has_failed = true;
         stepwise.stopped_by = Some(report.clone());
         stepwise.must_fail = stepwise.is_in_clients_block() && self.state.transaction == TransactionState::InBlock;

@@ -1,5 +1,6 @@
 //! The state machine alone: bytes of a client and a server in, bytes for both out. No socket, no clock.
 
+mod cancel;
 mod gate;
 mod lost;
 

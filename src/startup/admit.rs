@@ -12,7 +12,7 @@ use super::options::StartupOptions;
 use super::{Owner, Place, Refused, Startup, told};
 use crate::audit::{Event, Record, SessionContext};
 use crate::config::{LookupError, OnAuditFailure, Tier, User, format_duration};
-use crate::guard::{Judge, LocalAction, Route, denial_report, notice_report};
+use crate::guard::{Judge, LocalAction, Route, denial_report, notice_report, works_on_standby};
 use crate::policy::{Pending, SessionTables, WouldDeny, sqlstate};
 use crate::server::{Runtime, TargetRuntime};
 use crate::session::Session;
@@ -55,11 +55,13 @@ impl Startup {
         let places = self.take_places(&user, &target, &options)?;
         let mut out = BytesMut::new();
         let (initial, would_deny) = initial_settings(&judge, &options, &mut out).map_err(Refused::Told)?;
-        let reach = if judge.policy.is_read_only() { Reach::Replica } else { Reach::Primary };
+        let may_read_replica = judge.policy.is_read_only() && works_on_standby(&initial);
+        let reach = if may_read_replica { Reach::Replica } else { Reach::Primary };
         let (initial, told_parameters) = self.greeting(&target, &initial, reach).await?;
         if judge.policy.is_guarded() {
             // Rules that rest on the server's catalog cannot be kept without it.
-            target.ensure_catalog(&self.server).await.map_err(|error| Refused::Told(target.unreachable(&error)))?;
+            let loaded = self.while_connected(target.ensure_catalog(&self.server)).await?;
+            loaded.map_err(|error| Refused::Told(target.unreachable(&error)))?;
         }
         let context = Arc::new(SessionContext {
             id: self.server.next_session_id(),
@@ -71,14 +73,18 @@ impl Startup {
             application_name: options.application_name().map(str::to_owned),
             tls: self.tls.clone(),
         });
-        self.record_start(&judge, &context, &options, would_deny).await?;
-
         let key_size = if self.minor == 0 { CANCEL_KEY.0 } else { CANCEL_KEY.1 };
         let registered = self
             .server
             .sessions
             .register(key_size, Arc::clone(&context))
             .ok_or_else(|| told(sqlstate::INTERNAL, "the system has no randomness"))?;
+        let client = self.stream.take().ok_or_else(|| Refused::Gone(io::ErrorKind::NotConnected.into()))?;
+        if let Err(refused) = self.record_start(&judge, &context, &options, would_deny) {
+            self.stream = Some(client);
+            return Err(refused);
+        }
+        // From here on there is a session, and it records its end, whatever becomes of the client.
         let notices = std::mem::take(&mut out);
         put_authentication(Authentication::Ok, &mut out);
         for (name, value) in told_parameters.iter() {
@@ -90,11 +96,10 @@ impl Startup {
             banner.write(&mut out);
         }
         put_ready(TransactionState::Idle, &mut out);
-        self.send(&mut out).await?;
-        let client = self.stream.take().ok_or_else(|| Refused::Gone(io::ErrorKind::NotConnected.into()))?;
         Ok(Session {
             server: Arc::clone(&self.server),
             client,
+            greeting: out,
             registered,
             target,
             context,
@@ -144,7 +149,7 @@ impl Startup {
     ) -> Result<(Settings, crate::upstream::Parameters), Refused> {
         // Whoever waits is told before the time for logging in is over.
         let patience = self.server.runtime().config.listen.login_timeout / 2;
-        match target.greeting(initial, reach, patience).await {
+        match self.while_connected(target.greeting(initial, reach, patience)).await? {
             Ok(Ok(greeting)) => Ok(greeting),
             Ok(Err(SettingsError::Refused { sqlstate: code, message })) => {
                 // The server's own words: they speak of the client's own setting.
@@ -160,7 +165,7 @@ impl Startup {
         }
     }
 
-    async fn record_start(
+    fn record_start(
         &self,
         judge: &Judge,
         context: &Arc<SessionContext>,

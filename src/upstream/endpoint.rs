@@ -59,6 +59,7 @@ struct Notes {
     failed: Option<Instant>,
     checked: Option<Instant>,
     doubted: Option<Instant>,
+    compared: Option<Instant>,
 }
 
 /// What an operator is shown of a host.
@@ -207,12 +208,28 @@ impl Endpoint {
         Ok(connection)
     }
 
-    fn is_second_best(&self, connection: &Connection) -> bool {
+    /// Whether it is to a primary, where a standby is preferred.
+    pub(super) fn is_second_best(&self, connection: &Connection) -> bool {
         let is_primary = connection.role.is_some_and(|role| !role.is_standby);
         self.target.session_attrs == SessionAttrs::PreferStandby && is_primary
     }
 
-    /// The hosts to try, in this order: as the target says, with those that could not be used lately at the end.
+    /// Primaries in use where a standby is preferred, of which it is time to see whether there is something better; if so, the
+    /// next time is after `interval`.
+    pub(super) fn second_best_in_use(&self, interval: Duration) -> Vec<usize> {
+        if self.target.session_attrs != SessionAttrs::PreferStandby {
+            return vec![];
+        }
+        let is_meant = |known: &Known| {
+            let mut notes = known.notes();
+            notes.role.is_some_and(|role| !role.is_standby) && known.is_in_use() && is_due(&mut notes.compared, interval)
+        };
+        (0..self.known.len()).filter(|&host| self.known.get(host).is_some_and(is_meant)).collect()
+    }
+
+    /// The hosts to try, in this order: as the target says, with those that could not be used lately at the end. Where it takes a
+    /// primary, the one in use goes first: another that comes up beside it was the primary once, and nobody has told it that it
+    /// is no more.
     fn order(&self) -> Vec<usize> {
         let mut hosts: Vec<usize> = (0..self.known.len())
             .filter(|&host| self.known.get(host).is_some_and(|k| !k.is_lagging.load(Ordering::Relaxed)))
@@ -220,7 +237,11 @@ impl Endpoint {
         if self.target.load_balance == LoadBalance::Random {
             shuffle(&mut hosts);
         }
-        hosts.sort_by_key(|&host| self.notes_of(host).is_some_and(|notes| notes.is_set_back()));
+        let keeps = matches!(self.target.session_attrs, SessionAttrs::ReadWrite | SessionAttrs::Primary);
+        hosts.sort_by_key(|&host| {
+            let is_set_back = self.notes_of(host).is_some_and(|notes| notes.is_set_back());
+            (is_set_back, keeps && !self.known.get(host).is_some_and(Known::is_in_use))
+        });
         hosts
     }
 
@@ -326,6 +347,10 @@ impl Drop for Counted {
 }
 
 impl Known {
+    fn is_in_use(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > 0
+    }
+
     fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -356,4 +381,37 @@ fn shuffle<T>(items: &mut [T]) {
 /// A random number, good enough to spread load: the standard library seeds its hashers so.
 pub(super) fn random() -> u64 {
     RandomState::new().hash_one(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{self, Tier};
+
+    const VERIFIER: &str = "SCRAM-SHA-256$4096:TuxPUSGMeJxZeM7d/JbVkA==$wZN/uzNK/LMlmob87gCfCp6QSsCmCCJCp/GyQUrwM+I=:gQZ6cy6lnChWpS02mmUowNrtA65iuQu/pqtI6aQkLg0=";
+
+    fn endpoint(parameters: &str) -> Arc<Endpoint> {
+        let text = format!(
+            "[listen]\naddress = \"127.0.0.1:1\"\n[audit]\npath = \"a.jsonl\"\n[users.u]\nrole = \"service\"\n\
+             password_env = \"P\"\n[databases.app]\nint = {{ url = \"postgres://u@a,b/app?{parameters}\" }}"
+        );
+        let config = config::parse(&text, Path::new("c.toml"), &|_| Some(VERIFIER.to_owned())).unwrap_or_else(|e| panic!("{e}")).config;
+        Arc::new(Endpoint::new(Arc::clone(&config.databases["app"].targets[&Tier::Int])).unwrap())
+    }
+
+    /// A failover from `a` to `b`, and `a` comes back as the primary that it was.
+    #[test]
+    fn the_primary_in_use_goes_first() {
+        for (attrs, expected) in [("read-write", [1, 0]), ("primary", [1, 0]), ("any", [0, 1]), ("standby", [0, 1])] {
+            let endpoint = endpoint(&format!("target_session_attrs={attrs}"));
+            assert_eq!(endpoint.order(), [0, 1], "{attrs}");
+            let in_use = Counted::new(&endpoint, 1);
+            assert_eq!(endpoint.order(), expected, "{attrs}");
+            endpoint.notes_of(1).unwrap().failed = Some(Instant::now());
+            assert_eq!(endpoint.order(), [0, 1], "{attrs}: it cannot be used any more");
+            drop(in_use);
+        }
+    }
 }

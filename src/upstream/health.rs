@@ -75,6 +75,26 @@ impl Pool {
                 }
             }
         }
+        self.seek_standby().await;
+    }
+
+    /// Where a standby is preferred and there was none: looks now and then whether there is one by now, and leaves the primary.
+    async fn seek_standby(self: &Arc<Self>) {
+        if self.is_paused() {
+            return;
+        }
+        let left = self.endpoint.second_best_in_use(CHECK);
+        if left.is_empty() {
+            return;
+        }
+        match self.endpoint.connect().await {
+            Ok(connection) if self.endpoint.is_second_best(&connection) => connection.close(),
+            Ok(connection) => {
+                left.into_iter().for_each(|host| self.retire_host(host));
+                self.admit(connection);
+            }
+            Err(error) => tracing::debug!(%error, "no standby can be looked for"),
+        }
     }
 
     fn retire(&self, host: usize, error: &ConnectError) {

@@ -258,6 +258,27 @@ def test_one_client_can_be_looked_up_and_ended(operated):
         assert any(s["client"] is None and s["idle_seconds"] >= 0 for s in servers), servers
 
 
+def test_one_that_waits_for_the_catalog_can_be_ended(make_proxy, cluster):
+    """The server's catalog is locked, so that the session that made code waits for it."""
+    name = cluster.fresh_database("locked")
+    proxy = make_proxy(with_token(), {("app", "prod"): name}, start=False)
+    proxy.environment["TEST_ADMIN_TOKEN"] = TOKEN
+    proxy.start()
+    with proxy.wire_login("mig", "prod") as stuck, cluster.admin(name) as locker, cluster.admin() as admin:
+        locker.execute("BEGIN")
+        locker.execute("LOCK TABLE pg_rewrite")
+        assert w.errors(stuck.simple("CREATE FUNCTION made_here() RETURNS int LANGUAGE sql AS 'SELECT 1'")) == []
+        stuck.send(w.query("SELECT 1"))
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbelay catalog' AND wait_event_type = 'Lock'"
+        wait_until(lambda: admin.execute(waiting).fetchone()[0], "the catalog cannot be loaded")
+        entry, = ask(proxy, "GET", "/clients")[1]["clients"]
+        order(proxy, f"/kill-client?id={entry['id']}")
+        stuck.sock.settimeout(5)
+        assert w.errors(stuck.rest()) == ["57P01"]
+        locker.execute("ROLLBACK")
+    cluster.drop_database(name)
+
+
 def test_a_disabled_database_takes_no_new_clients(operated):
     proxy = operated()
     with proxy.connect() as old:

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from support.ports import wait_until
+from support.wire import FLUSH, SYNC, bind, errors, execute, parse
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -285,6 +286,18 @@ class TestMadeInTheSession:
                 maker.close()
             statement = f"SELECT @#{'!' if then == 'idle' else '?'} 1 WHERE false"
             wait_until(lambda: refused(other, statement) == "opaque-write", "the catalog is loaded", 20)
+
+    def test_what_a_batch_makes_is_loaded_behind_its_commit(self, own):
+        """Flush brings the answers, Sync commits: a catalog that was loaded between the two knows nothing of it."""
+        statement = "SELECT ~## 1 WHERE false"
+        with own.wire_login("mig", "prod") as maker, own.connect("mig", "prod") as other:
+            assert refused(other, "SELECT 1") is None
+            maker.send(parse("CREATE OPERATOR ~## (FUNCTION = nuke, RIGHTARG = int)"), bind(), execute(), FLUSH)
+            assert maker.until("C", "E")[-1].kind == "C"
+            maker.send(SYNC)
+            maker.until()
+            assert errors(maker.simple(statement)) == ["42501"]
+            assert refused(other, statement) == "opaque-write"
 
     def test_rolled_back(self, own):
         with own.connect("mig", "prod", autocommit=False) as conn:

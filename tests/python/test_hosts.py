@@ -94,6 +94,18 @@ def test_prefer_standby_takes_a_primary_when_there_is_nothing_else(pair, make):
     assert role(make([free_port(), pair[0].port], "target_session_attrs=prefer-standby")) == "primary"
 
 
+def test_prefer_standby_leaves_the_primary_once_there_is_a_standby(pair, make):
+    port = free_port()
+    proxy = make([port, pair[0].port], "target_session_attrs=prefer-standby&sslmode=disable")
+    with proxy.connect("app", "int") as conn:
+        conn.execute("BEGIN")
+        assert conn.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
+        with Relay(("127.0.0.1", pair[1].port), port=port):
+            conn.execute("COMMIT")
+            # The connection used last is lent first: this one stays, unless it is retired.
+            wait_until(lambda: conn.execute("SELECT pg_is_in_recovery()").fetchone() == (True,), "the primary is left", 20)
+
+
 def test_a_dead_host_is_passed_over_and_then_tried_last(pair, make):
     """The first attempt notices; the next ones begin with the host that works."""
     with Relay() as dead:

@@ -70,6 +70,18 @@ def test_read_only_sessions_read_from_the_replica(proxy, reader):
     assert all(cursor.fetchone()[0] for cursor in cursors)
 
 
+def test_connections_are_counted_over_all_pools(pair, proxy, reader):
+    """Both servers stand in both urls; each pool has connections to one of them."""
+    def counted(server, role):
+        labels = {"host": f"127.0.0.1:{server.port}", "role": role}
+        return sum(value for found, value in proxy.metrics()["pgbelay_upstream_connections"] if labels.items() <= found.items())
+
+    with proxy.connect("app", "int") as writer, writer.transaction(), reader.transaction():
+        assert not on_standby(writer) and on_standby(reader)
+        wait_until(lambda: counted(pair[0], "primary"), "the primary's are counted")
+        wait_until(lambda: counted(pair[1], "standby"), "the standby's are counted")
+
+
 def test_writes_stay_refused(reader):
     for statement in ("INSERT INTO seen VALUES (9)", "CREATE TABLE x (a int)"):
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
@@ -140,6 +152,39 @@ def test_advisory_locks_exclude_everybody(proxy, reader):
         assert on_standby(reader)
         reader.execute("SELECT pg_advisory_xact_lock(7)")
     assert "replica" in refused.value.diag.message_primary and refused.value.diag.message_hint
+    assert on_standby(reader)
+
+
+def serializable(conn, begin):
+    """Whether a serializable transaction that begins so works, and where it runs."""
+    conn.execute(begin)
+    try:
+        return conn.execute("SHOW transaction_isolation").fetchone()[0] == "serializable", on_standby(conn)
+    finally:
+        conn.execute("ROLLBACK")
+
+
+def test_what_a_standby_cannot_do_is_done_by_the_primary(proxy, reader):
+    """Serializable transactions, and the transaction's id (Postgres documentation, "Hot Standby")."""
+    assert serializable(reader, "BEGIN ISOLATION LEVEL SERIALIZABLE") == (True, False)
+    assert reader.execute("SELECT pg_current_xact_id() > '0', pg_current_wal_lsn() > '0/0'").fetchone() == (True, True)
+    for make in ("SET default_transaction_isolation = serializable", "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"):
+        assert on_standby(reader)
+        reader.execute(make)
+        for _ in range(2):
+            assert not on_standby(reader)
+        assert serializable(reader, "BEGIN") == (True, False)
+        reader.execute("RESET default_transaction_isolation")
+        wait_until(lambda: on_standby(reader), "it reads from the replica again")
+
+
+def test_one_session_is_serializable_from_the_start(proxy, reader):
+    """Its setting is on none of the connections to the replica that others get."""
+    for _ in range(4):
+        with proxy.connect("ann", "int", options="-c default_transaction_isolation=serializable") as conn:
+            assert not on_standby(conn)
+        with proxy.connect("ann", "int") as other:
+            assert on_standby(other)
     assert on_standby(reader)
 
 

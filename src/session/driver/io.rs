@@ -15,7 +15,7 @@ use super::Driver;
 use crate::stream::Stream;
 
 /// Most bytes read ahead from a client whose message cannot be handled yet.
-pub(super) const READ_AHEAD: usize = 128 * 1024;
+const READ_AHEAD: usize = 128 * 1024;
 
 /// Bytes asked of a socket at once.
 const READ_SIZE: usize = 16 * 1024;
@@ -102,6 +102,26 @@ impl Driver {
     }
 }
 
+/// Sends the client what there is for it, and reads ahead, while something else is waited for; resolves once it is gone.
+///
+/// Cancel safe.
+pub(super) async fn client_gone(client: &mut Stream, out: &mut BytesMut, input: &mut BytesMut) {
+    poll_fn(|cx| {
+        if poll_send(client, out, cx).is_err() {
+            return Poll::Ready(());
+        }
+        while input.len() < READ_AHEAD {
+            match poll_receive(client, input, cx) {
+                Poll::Ready(Ok(n)) if n > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
 /// How much may be read ahead: a message that must be whole is taken in as a whole, whose size the machine has checked.
 fn read_ahead(input: &BytesMut) -> usize {
     match crate::wire::frontend_header(input) {
@@ -110,11 +130,8 @@ fn read_ahead(input: &BytesMut) -> usize {
     }
 }
 
-/// Sends as much as the socket takes.
+/// Sends as much as the socket takes, also of what TLS has taken in before.
 pub(super) fn poll_send(stream: &mut Stream, out: &mut BytesMut, cx: &mut Context<'_>) -> io::Result<()> {
-    if out.is_empty() {
-        return Ok(());
-    }
     while !out.is_empty() {
         match Pin::new(&mut *stream).poll_write(cx, out) {
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
@@ -140,5 +157,75 @@ fn poll_receive(stream: &mut Stream, into: &mut BytesMut, cx: &mut Context<'_>) 
         }
         Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
         Poll::Pending => Poll::Pending,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    /// Both ends of a TLS connection; the proxy's is the first.
+    async fn tls_pair() -> (Stream, tokio_rustls::client::TlsStream<TcpStream>) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let certificate = CertificateDer::from(made.der().to_vec());
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let connector = TlsConnector::from(Arc::new(client));
+        let (server, client) = tokio::join!(
+            TlsAcceptor::from(Arc::new(server)).accept(accepted),
+            connector.connect("localhost".try_into().unwrap(), tcp)
+        );
+        (Stream::TlsServer(Box::new(server.unwrap())), client.unwrap())
+    }
+
+    /// TLS takes in more than its socket; what it holds back is sent once the socket takes it, though nothing comes behind it.
+    #[tokio::test]
+    async fn a_slow_reader_gets_the_end() {
+        let (mut stream, mut reader) = tls_pair().await;
+        let mut out = BytesMut::new();
+        let mut sent = 0;
+        let holds_back = |stream: &Stream| matches!(stream, Stream::TlsServer(tls) if tls.get_ref().1.wants_write());
+        while !holds_back(&stream) {
+            out.resize(1000, b'x');
+            sent += out.len();
+            poll_fn(|cx| Poll::Ready(poll_send(&mut stream, &mut out, cx))).await.unwrap();
+            assert!(out.is_empty(), "the socket took less than it should for this test");
+        }
+        let mut read = vec![0; sent];
+        let sending = poll_fn(|cx| {
+            poll_send(&mut stream, &mut out, cx).unwrap();
+            Poll::<()>::Pending
+        });
+        tokio::select! {
+            all = tokio::time::timeout(Duration::from_secs(20), reader.read_exact(&mut read)) => {
+                all.expect("the end never comes").unwrap();
+            }
+            () = sending => {}
+        }
     }
 }

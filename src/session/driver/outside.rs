@@ -1,15 +1,15 @@
 //! What reaches a session from outside its traffic: orders, deadlines, a new configuration.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-
-use tokio::io::AsyncWriteExt;
 
 use super::super::control::Order;
 use super::super::limits::{Activity, Due};
 use super::super::made::Behind;
 use super::super::replies::Expect;
 use super::Driver;
+use super::io::client_gone;
 use crate::audit::{Event, Record};
 use crate::policy::sqlstate;
 use crate::server::FIRST_STATEMENT;
@@ -108,18 +108,37 @@ impl Driver {
         }
     }
 
-    /// The session has made code: the catalog is loaded before its next statement is judged.
-    pub(super) async fn load_catalog(&mut self) {
+    /// The session has made code: the catalog is loaded before its next statement is judged. Returns why the session is over,
+    /// if it is meanwhile.
+    pub(super) async fn load_catalog(&mut self) -> Option<&'static str> {
         let ticket = match self.core.catalog_behind() {
             Behind::Awaited(ticket) | Behind::Asked(ticket) => ticket,
             Behind::Nothing | Behind::Changed => self.target.ask_for_catalog(),
         };
-        if self.target.load_catalog(&self.server, ticket).await {
+        let (target, server) = (Arc::clone(&self.target), Arc::clone(&self.server));
+        let mut loading = pin!(target.load_catalog(&server, ticket));
+        let is_loaded = loop {
+            tokio::select! {
+                is_loaded = &mut loading => break is_loaded,
+                () = self.registered.control.wake.notified() => {
+                    if let Some(why) = self.control() {
+                        return Some(why);
+                    }
+                }
+                // What it has sent is still done.
+                () = client_gone(&mut self.client, &mut self.core.out, &mut self.input), if !self.is_client_gone => {
+                    self.is_client_gone = true;
+                    self.core.out.clear();
+                }
+            }
+        };
+        if is_loaded {
             self.core.catalog_loaded();
         } else {
             // What it has made stays under suspicion until a later attempt has gone well.
             self.core.catalog_failed(ticket);
         }
+        None
     }
 
     /// Has the catalog loaded in the background for all other sessions, and notes when it has been.
@@ -168,12 +187,14 @@ impl Driver {
         if !cancel.is_sending() {
             return None;
         }
-        if !self.is_client_gone && self.client.write_all_buf(&mut self.core.out).await.is_err() {
-            return Some("connection lost");
-        }
         loop {
             tokio::select! {
                 () = cancel.sent() => return None,
+                // What it has sent is still done.
+                () = client_gone(&mut self.client, &mut self.core.out, &mut self.input), if !self.is_client_gone => {
+                    self.is_client_gone = true;
+                    self.core.out.clear();
+                }
                 () = self.registered.control.wake.notified() => {
                     if let Some(why) = self.control() {
                         return Some(why);
