@@ -62,8 +62,7 @@ pub async fn run(session: Session) {
         session;
     target.metrics.session_opened();
     let statements = Arc::clone(&target.statements);
-    let mut core = Core::new(judge, context, statements, initial, told, reason);
-    core.pid = registered.control.pid;
+    let core = Core::new(judge, context, statements, initial, told, reason);
     let mut driver = Driver {
         core,
         limits: Limits::new(Instant::now()),
@@ -250,6 +249,7 @@ impl Driver {
             Some(Ok(mut lease)) => {
                 let connection = lease.connection();
                 self.registered.control.cancel.attach(&connection.cancel);
+                connection.link.hold(self.registered.control.pid);
                 self.core.state.mark_boundary(&connection.link);
                 self.lease = Some(lease);
                 Ok(())
@@ -359,6 +359,13 @@ impl Driver {
         tracing::warn!(target = %self.target.name, %broken, "upstream connection given up");
         match broken {
             Broken::Fatal { sqlstate: code, .. } if code == sqlstate::IDLE_IN_TRANSACTION => self.idle_too_long(),
+            Broken::Fatal { sqlstate: code, response, .. } if self.core.is_using_server() => {
+                self.registered.control.cancel.detach();
+                self.lease = None;
+                self.core.ended_by_server(code, response);
+                self.report();
+                Some("ended by the server")
+            }
             Broken::Fatal { message, .. } => {
                 let detail = format!("The server said: {message}");
                 self.lost(&detail)

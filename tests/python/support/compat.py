@@ -29,7 +29,8 @@ def plain_pooler(cluster, databases, pool, users=None):
                                              "password_env": "TEST_SUPERUSER_PASSWORD"}} for name in databases},
         "users": {name: {"role": "service", "password": scram.verifier(password)}
                   for name, password in ({"postgres": SUPERUSER_PASSWORD} | (users or {})).items()},
-        "tiers": {"int": PLAIN_POOLER | {"pool": {"min": 0, "max": pool, "wait": "20m"}}},
+        # DROP DATABASE waits five seconds for others to leave.
+        "tiers": {"int": PLAIN_POOLER | {"pool": {"min": 0, "max": pool, "wait": "20m", "idle": "1s"}}},
     }
     proxy = Proxy(cluster, config)
     proxy.environment["TEST_SUPERUSER_PASSWORD"] = SUPERUSER_PASSWORD
