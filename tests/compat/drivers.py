@@ -88,9 +88,8 @@ def server(suite, pool):
         if pool is None:
             yield cluster
             return
-        proxy = plain_pooler(cluster, suite.databases + suite.later, pool, suite.users)
-        # Databases that are not there yet cannot be reached.
-        proxy.start("/healthz" if suite.later else "/readyz")
+        proxy = plain_pooler(cluster, suite.databases + suite.others, pool, suite.users)
+        proxy.start()
         try:
             yield proxy
         finally:

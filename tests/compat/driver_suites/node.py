@@ -20,7 +20,7 @@ class NodePostgres(Suite):
     """node-postgres: pg, with pg-pool and pg-cursor"""
 
     name = "node-postgres"
-    later = ["template1"]
+    others = ["template1"]
     # README.md of the package, and its .github/workflows.
     setup = ["CREATE ROLE scram_test LOGIN SUPERUSER PASSWORD 'test4scram'"]
     users = {"scram_test": "test4scram"}

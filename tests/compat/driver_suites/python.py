@@ -90,7 +90,6 @@ class Asyncpg(PythonSuite):
 
     name = package = "asyncpg"
     requirements = ["distro"]
-    later = ["testdb", "asyncpg_intro_test"]
 
 
 class Sqlalchemy(PythonSuite):
@@ -138,7 +137,6 @@ class Pg8000(PythonSuite):
     name = package = "pg8000"
     folders = arguments = ["test"]
     setup = ["CREATE EXTENSION hstore"]
-    later = ["pg8000_scram_sha_256"]
     requirements = ["pytest-benchmark", "pytest-mock", "pytz"]
 
     def options(self, server):

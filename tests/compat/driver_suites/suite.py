@@ -13,8 +13,8 @@ class Suite:
     name = ""
     databases = ["postgres"]
     setup = []
-    # Databases that its tests make and connect to.
-    later = []
+    # Databases that every cluster has, and its tests connect to.
+    others = []
     # Other users than the superuser, with their passwords.
     users = {}
     only = None

@@ -29,8 +29,7 @@ def plain_pooler(cluster, databases, pool, users=None):
                                              "password_env": "TEST_SUPERUSER_PASSWORD"}} for name in databases},
         "users": {name: {"role": "service", "password": scram.verifier(password)}
                   for name, password in ({"postgres": SUPERUSER_PASSWORD} | (users or {})).items()},
-        # DROP DATABASE waits five seconds for others to leave.
-        "tiers": {"int": PLAIN_POOLER | {"pool": {"min": 0, "max": pool, "wait": "20m", "idle": "1s"}}},
+        "tiers": {"int": PLAIN_POOLER | {"pool": {"min": 0, "max": pool, "wait": "20m"}}},
     }
     proxy = Proxy(cluster, config)
     proxy.environment["TEST_SUPERUSER_PASSWORD"] = SUPERUSER_PASSWORD
