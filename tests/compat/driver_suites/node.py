@@ -86,7 +86,7 @@ def outcomes(file, printed, code):
     """The tests of one of pg's files, which prints a mark behind each name; the first that fails ends the file. A file without such
     tests, which says no more than whether it went well, counts as one."""
     results = {f"{file}: {name}": ("skipped" if skipped else "passed", "")
-               for name, skipped in re.findall(r"^  (\S.*?) (?:\S.*)?(?:✔|(\? - SKIPPED))$", printed, re.M)}
+               for name, skipped in re.findall(r"^  (\S.*?) (?:✔|(\? - SKIPPED))$", printed, re.M)}
     results[file] = ("passed", "") if code == 0 else ("failed", printed[-HEAD:])
     return results
 
