@@ -46,6 +46,9 @@ class NodePostgres(Suite):
         for name in packages:
             shutil.copytree(repository / name / "test", modules / name / "test", symlinks=True)
         shutil.copytree(repository / "pg/script", modules / "pg/script")
+        # One test that fails is not to keep the rest of its file from being run.
+        suite = modules / "pg/test/suite.js"
+        suite.write_text(suite.read_text().replace("process.exit(-1)", "process.exitCode = 1\n        cb()"))
 
     def run(self, server):
         """Outcome and reason by test, and what was printed."""
@@ -83,8 +86,7 @@ class NodePostgres(Suite):
 
 
 def outcomes(file, printed, code):
-    """The tests of one of pg's files, which prints a mark behind each name; the first that fails ends the file. A file without such
-    tests, which says no more than whether it went well, counts as one."""
+    """The tests of one of pg's files, which prints a mark behind each name, and the file itself: some have no named tests."""
     results = {f"{file}: {name}": ("skipped" if skipped else "passed", "")
                for name, skipped in re.findall(r"^  (\S.*?) (?:✔|(\? - SKIPPED))$", printed, re.M)}
     results[file] = ("passed", "") if code == 0 else ("failed", printed[-HEAD:])
