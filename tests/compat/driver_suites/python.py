@@ -136,7 +136,11 @@ class Pg8000(PythonSuite):
 
     name = package = "pg8000"
     folders = arguments = ["test"]
+    # README.md of the package.
+    databases = ["postgres", "pg8000_scram_sha_256"]
     setup = ["CREATE EXTENSION hstore"]
+    # A role that its tests make; the password as SASLprep leaves it of theirs.
+    users = {"boltzmann": "cha\u30c3s"}
     requirements = ["pytest-benchmark", "pytest-mock", "pytz"]
 
     def options(self, server):
