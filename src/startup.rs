@@ -305,7 +305,10 @@ impl Startup {
             Ok(Some(size)) => size,
             Ok(None) | Err(_) => {
                 self.server.metrics.protocol_error();
-                return Err(violation("invalid length of startup packet").into());
+                // Postgres does not answer either (ProcessStartupPacket): this may be anything, and a Terminate of a client that
+                // has thought better of it.
+                let why = io::Error::new(io::ErrorKind::InvalidData, "invalid length of startup packet");
+                return Err(Refused::Gone(why));
             }
         };
         packet.resize(size, 0);

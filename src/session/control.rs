@@ -136,6 +136,10 @@ pub struct Registered {
     pub control: Arc<Control>,
 }
 
+/// No process of a server has such a number (Linux: `PID_MAX_LIMIT`, 2^22), so a client that hands the one it was told at login to
+/// `pg_terminate_backend` hits nobody else.
+const FIRST_PID: u32 = 1 << 23;
+
 impl Default for Sessions {
     fn default() -> Self {
         Self {
@@ -157,8 +161,8 @@ impl Sessions {
         self.random.fill(&mut key).ok()?;
         let mut live = self.lock();
         let pid = loop {
-            let pid = self.next.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
-            if pid != 0 && !live.contains_key(&pid) {
+            let pid = FIRST_PID | self.next.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
+            if !live.contains_key(&pid) {
                 break pid;
             }
         };
@@ -240,6 +244,7 @@ mod tests {
         let context = Arc::new(SessionContext::default());
         let a = sessions.register(4, Arc::clone(&context)).unwrap();
         let b = sessions.register(32, context).unwrap();
+        assert!(a.control.pid >= FIRST_PID && b.control.pid >= FIRST_PID && a.control.pid != b.control.pid);
         assert!(sessions.find(a.control.pid, &a.control.key).is_some());
         assert!(sessions.find(a.control.pid, &b.control.key[..4]).is_none());
         assert!(sessions.find(a.control.pid, &[]).is_none());

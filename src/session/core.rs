@@ -139,8 +139,6 @@ pub(super) struct Core {
     passing: Passing,
     pub(super) intent: Intent,
     pub(super) statement_no: u64,
-    /// The process id that the client was told in BackendKeyData.
-    pub(super) pid: u32,
     /// Tells sessions apart.
     pub(super) serial: u64,
     /// It has asked for currval or lastval.
@@ -203,7 +201,6 @@ impl Core {
             passing: Passing::Nothing,
             intent: Intent::NotAsked,
             statement_no: 0,
-            pid: 0,
             serial: next_serial(),
             has_changed_schema: false,
             reads_sequences: false,

@@ -247,6 +247,7 @@ impl Driver {
             Some(Ok(mut lease)) => {
                 let connection = lease.connection();
                 self.registered.control.cancel.attach(&connection.cancel);
+                connection.link.hold(self.registered.control.pid);
                 self.core.state.mark_boundary(&connection.link);
                 self.lease = Some(lease);
                 Ok(())
@@ -356,6 +357,13 @@ impl Driver {
         tracing::warn!(target = %self.target.name, %broken, "upstream connection given up");
         match broken {
             Broken::Fatal { sqlstate: code, .. } if code == sqlstate::IDLE_IN_TRANSACTION => self.idle_too_long(),
+            Broken::Fatal { sqlstate: code, response, .. } if self.core.is_using_server() => {
+                self.registered.control.cancel.detach();
+                self.lease = None;
+                self.core.ended_by_server(code, response);
+                self.report();
+                Some("ended by the server")
+            }
             Broken::Fatal { message, .. } => {
                 let detail = format!("The server said: {message}");
                 self.lost(&detail)

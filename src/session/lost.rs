@@ -10,6 +10,22 @@ use crate::sql::Effect;
 use crate::wire::{Report, TransactionState, put_parse_complete, put_ready};
 
 impl Core {
+    /// Whether something of the client's depends on the server process: a statement in flight, an open transaction, a pin.
+    pub(super) fn is_using_server(&self) -> bool {
+        !self.state.pins.is_empty()
+            || self.state.transaction != TransactionState::Idle
+            || self.replies.iter().any(|expected| !matches!(expected, Expect::Own(Own::Settings | Own::Doubt)))
+    }
+
+    /// The server has ended its process with this ErrorResponse, and with that ends the session, as it would on a connection of
+    /// the client's own: somebody wanted rid of just this (`pg_terminate_backend`), or of all (a shutdown).
+    pub(super) fn ended_by_server(&mut self, code: &str, response: &[u8]) {
+        self.fail_runs(code);
+        self.answer_in_turn();
+        self.replies.clear();
+        self.out.extend_from_slice(response);
+    }
+
     /// Answers everything in flight with `report` and keeps the session, where Postgres semantics allow: not when the session
     /// had state on the connection, nor in the middle of a row. `Some` when the session is over.
     pub(super) fn upstream_lost(&mut self, report: &Report) -> Option<Step> {

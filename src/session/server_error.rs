@@ -16,8 +16,9 @@ impl Core {
         let body = &message[HEADER..];
         let code = error_field(body, b'C').unwrap_or_else(|| sqlstate::INTERNAL.to_owned());
         if matches!(error_field(body, b'V').or_else(|| error_field(body, b'S')).as_deref(), Some("FATAL" | "PANIC")) {
+            let response = BytesMut::from(message);
             let message = error_field(body, b'M').unwrap_or_default();
-            return Err(Broken::Fatal { sqlstate: code, message });
+            return Err(Broken::Fatal { sqlstate: code, message, response });
         }
         self.is_copying_in = false;
         self.state.has_failed = true;

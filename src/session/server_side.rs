@@ -32,7 +32,7 @@ pub(super) enum Broken {
     #[error("message {tag:?} while {expected} was expected", tag = *tag as char)]
     Unexpected { tag: u8, expected: String },
     #[error("the server ended the connection: {message} (SQLSTATE {sqlstate})")]
-    Fatal { sqlstate: String, message: String },
+    Fatal { sqlstate: String, message: String, response: BytesMut },
     #[error("a message {tag:?} of {size} bytes", tag = *tag as char)]
     TooLong { tag: u8, size: usize },
     #[error("{name} became {value}, so the server reads texts otherwise than they are judged")]
@@ -219,15 +219,15 @@ impl Core {
         }
     }
 
-    /// NotificationResponse. A client knows its own notifications by its process id, which is another one upstream.
+    /// NotificationResponse. A client knows who has sent it by the process id that was told at login, which is another one upstream.
     fn pass_notification(&mut self, message: &[u8], link: &Link) {
         match message[HEADER..].split_first_chunk() {
-            Some((pid, rest)) if u32::from_be_bytes(*pid) == link.pid => {
+            Some((pid, rest)) => {
                 self.out.extend_from_slice(&message[..HEADER]);
-                self.out.extend_from_slice(&self.pid.to_be_bytes());
+                self.out.extend_from_slice(&link.told_pid(u32::from_be_bytes(*pid)).to_be_bytes());
                 self.out.extend_from_slice(rest);
             }
-            _ => self.out.extend_from_slice(message),
+            None => self.out.extend_from_slice(message),
         }
     }
 

@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 
 use super::cancel::CancelTarget;
 use super::open::{Address, resolve};
-use super::{ConnectError, Connection, Link, ServerRole, login};
+use super::{ConnectError, Connection, Holders, Link, ServerRole, login};
 use crate::auth::ScramKeys;
 use crate::config::{Host, LoadBalance, SessionAttrs, Target};
 use crate::tls::{self, TlsSetupError};
@@ -50,6 +50,8 @@ struct Known {
     is_lagging: AtomicBool,
     /// Connections open.
     open: AtomicU32,
+    /// Shared with those who log in there as their own role.
+    holders: Arc<Holders>,
     notes: Mutex<Notes>,
 }
 
@@ -103,7 +105,7 @@ impl Endpoint {
             target: Arc::clone(&shared.target),
             tls: Arc::clone(&shared.tls),
             pass_through: Some(user),
-            known: shared.known.iter().map(|_| Known::default()).collect(),
+            known: shared.known.iter().map(|k| Known { holders: Arc::clone(&k.holders), ..Known::default() }).collect(),
         }
     }
 
@@ -190,7 +192,8 @@ impl Endpoint {
         let logged_in = login::login(&mut stream, self, host).await?;
         let cancel = CancelTarget::new(Arc::clone(self), host, address, logged_in.pid, logged_in.key);
         let now = Instant::now();
-        let link = Link { pid: logged_in.pid, ..Link::new(logged_in.parameters) };
+        let holders = self.known.get(host).map(|known| Arc::clone(&known.holders)).unwrap_or_default();
+        let link = Link::of_process(logged_in.pid, logged_in.parameters, holders);
         let counted = Counted::new(self, host);
         let cancel = Arc::new(cancel);
         let role = ServerRole::told(&link.parameters);

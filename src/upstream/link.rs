@@ -1,10 +1,12 @@
 //! What is known of an upstream connection, apart from its socket: buffers, settings, prepared statements, parameters.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::BytesMut;
 
-use super::{Applied, PreparedCache, ServerRole, Settings};
+use super::{Applied, Holders, PreparedCache, ServerRole, Settings};
 use crate::wire::{Reader, TransactionState};
 
 /// The protocol state of one upstream connection; the session works on it without touching a socket.
@@ -26,6 +28,10 @@ pub struct Link {
     pub in_sync: bool,
     /// The server process, as told in BackendKeyData.
     pub pid: u32,
+    /// The session that it works for, or worked for last.
+    holder: Arc<AtomicU32>,
+    /// Those of all connections to the same host.
+    holders: Arc<Holders>,
     /// Whose `nextval` its `currval` tells.
     pub sequences_of: SequencesOf,
     /// The host may be gone or not be what it was: it is looked at once the connection is given up.
@@ -57,10 +63,27 @@ impl Link {
             transaction: TransactionState::Idle,
             in_sync: true,
             pid: 0,
+            holder: Arc::default(),
+            holders: Arc::default(),
             sequences_of: SequencesOf::Nobody,
             is_suspect: false,
             is_replica: false,
         }
+    }
+
+    /// The same, to a known server process of a host.
+    pub fn of_process(pid: u32, parameters: Parameters, holders: Arc<Holders>) -> Self {
+        Self { pid, holder: holders.enter(pid), holders, ..Self::new(parameters) }
+    }
+
+    /// It works for this session now, whose client was told this process id.
+    pub fn hold(&self, session: u32) {
+        self.holder.store(session, Ordering::Relaxed);
+    }
+
+    /// The process id that the client of a server process of this host was told; the process's own where no session has it.
+    pub fn told_pid(&self, process: u32) -> u32 {
+        self.holders.of(process).unwrap_or(process)
     }
 
     /// Takes the body of a ParameterStatus message; returns whether the value is new.

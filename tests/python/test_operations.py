@@ -199,7 +199,7 @@ def test_bad_reload_keeps_the_old_configuration(make_proxy):
     proxy.process.send_signal(signal.SIGHUP)
     wait_until(lambda: samples(proxy, "pgbelay_config_reloads_total", outcome="failed") == 3, "the third failure is counted")
     proxy.reload({"tiers": {"prod": {"unbounded_write": "allow"}}})
-    assert samples(proxy, "pgbelay_config_reloads_total", outcome="ok") == 1
+    wait_until(lambda: samples(proxy, "pgbelay_config_reloads_total", outcome="ok") == 1, "the reload is counted")
 
 
 def test_reload_adds_a_database(make_proxy, cluster):

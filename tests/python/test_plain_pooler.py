@@ -270,13 +270,16 @@ def test_texts_in_another_encoding(single):
         assert other.pgconn.exec_("SELECT 'é'".encode("latin1")).error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"22021"
 
 
-def test_a_session_knows_its_own_notifications(pair):
+def test_a_notification_names_the_session_that_sent_it(pair):
     with connect(pair) as first, connect(pair) as second:
         first.execute("LISTEN told")
         first.execute("NOTIFY told, 'mine'")
         second.execute("NOTIFY told, 'theirs'")
-        got = {n.payload: n.pid for n in first.notifies(timeout=10, stop_after=2)}
-        assert got["mine"] == first.info.backend_pid != got["theirs"]
+        with connect(pair) as third:
+            third.execute("SELECT pg_notify('told', 'of one that is gone')")
+            gone = third.info.backend_pid
+        got = {n.payload: n.pid for n in first.notifies(timeout=10, stop_after=3)}
+        assert got == {"mine": first.info.backend_pid, "theirs": second.info.backend_pid, "of one that is gone": gone}
 
 
 def test_a_statement_that_waits_for_a_connection_can_be_cancelled(single):

@@ -164,6 +164,13 @@ def test_malformed_first_packets_end_the_connection(proxy, data):
     assert_works(proxy)
 
 
+def test_terminate_instead_of_a_startup_packet_is_not_answered(proxy):
+    """As a client sends that ends its connection while it is being made; an error would be one more than Postgres gives."""
+    with proxy.wire(timeout=10) as wire:
+        wire.send(b"X\0\0\0\4")
+        assert wire.rest() == []
+
+
 def test_missing_user_is_refused(proxy):
     with proxy.wire() as wire:
         wire.send(startup_packet({"database": proxy.dbname("app", "int")}))

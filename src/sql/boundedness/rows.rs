@@ -394,7 +394,7 @@ impl<'s> Target<'s> {
     fn table_rows(&self, table: &Name) -> Vec<Row> {
         match self.cte(table) {
             Some(cte) => {
-                let rows = self.certain_rows(&cte.query);
+                let rows = self.in_cte(cte, || self.certain_rows(&cte.query)).unwrap_or_default();
                 rows.into_iter().map(|row| aliased(row, Some(&cte.alias))).collect()
             }
             None if self.is_same_table(table) => vec![Row::of_target()],

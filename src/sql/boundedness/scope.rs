@@ -21,6 +21,8 @@ pub(super) struct Target<'s> {
     /// What stands in FROM or USING.
     pub(super) from: &'s [TableWithJoins],
     ctes: RefCell<Vec<&'s [Cte]>>,
+    /// The CTEs that are being looked into.
+    entered: RefCell<Vec<&'s Cte>>,
     /// Steps that may still be taken. A predicate can be built so that folding it would take for ever; what is not looked at
     /// does not count as a restriction.
     pub(super) fuel: Cell<u32>,
@@ -73,6 +75,9 @@ impl Row {
     }
 }
 
+/// Most CTEs that are looked into one within the other.
+const MOST_ENTERED: usize = 16;
+
 /// Steps for a predicate, and more for each of its expressions: a plain one takes about ten for each.
 const FUEL: u32 = 8_000;
 const FUEL_PER_EXPRESSION: u32 = 128;
@@ -91,6 +96,7 @@ impl<'s> Target<'s> {
             qualifier,
             from,
             ctes: RefCell::new(vec![ctes]),
+            entered: RefCell::default(),
             fuel: Cell::new(FUEL),
             scopes: RefCell::default(),
             assumed: RefCell::default(),
@@ -134,11 +140,26 @@ impl<'s> Target<'s> {
         last.trim_matches('"') == self.table.name || last.to_lowercase() == self.table.name
     }
 
-    /// The CTE that a table's name stands for.
+    /// The CTE that a table's name stands for. Inside a CTE its own name stands for the table, as without RECURSIVE.
     pub(super) fn cte(&self, table: &Name) -> Option<&'s Cte> {
-        let ctes = self.ctes.borrow();
+        let (ctes, entered) = (self.ctes.borrow(), self.entered.borrow());
         let mut all = ctes.iter().rev().flat_map(|ctes| ctes.iter());
-        all.find(|cte| table.schema.is_none() && cte.alias.name.value == table.name)
+        all.find(|cte| {
+            table.schema.is_none()
+                && cte.alias.name.value == table.name
+                && !entered.iter().any(|entered| std::ptr::eq(*entered, *cte))
+        })
+    }
+
+    /// Looks into a CTE; `None` where too many are being looked into.
+    pub(super) fn in_cte<T>(&self, cte: &'s Cte, look: impl FnOnce() -> T) -> Option<T> {
+        if self.entered.borrow().len() == MOST_ENTERED {
+            return None;
+        }
+        self.entered.borrow_mut().push(cte);
+        let seen = look();
+        self.entered.borrow_mut().pop();
+        Some(seen)
     }
 
     /// Looks into a query that has a WITH of its own.

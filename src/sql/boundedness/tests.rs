@@ -446,6 +446,23 @@ fn roundabout_ways_that_choose() {
     }
 }
 
+#[test]
+fn ctes_that_name_themselves_and_each_other_come_to_an_end() {
+    for text in [
+        "WITH RECURSIVE c(a) AS (SELECT 11 UNION ALL SELECT a + 1 FROM c WHERE a < 50) DELETE FROM t USING c WHERE c.a = t.a",
+        "WITH RECURSIVE c AS (SELECT * FROM c) UPDATE t SET a = 1 FROM c WHERE c.a = t.a",
+        "WITH RECURSIVE c AS (SELECT * FROM d), d AS (SELECT * FROM c) DELETE FROM t WHERE a IN (SELECT a FROM d)",
+    ] {
+        assert_eq!(bound(text), Boundedness::Bounded, "{text}");
+    }
+    // Without RECURSIVE its own name stands for the table.
+    let own = "WITH t AS (SELECT id FROM t) DELETE FROM public.t AS x USING t y WHERE x.id = y.id";
+    assert!(matches!(bound(own), Boundedness::Tautology(_)), "{:?}", bound(own));
+    let chain: String = (1..2000).map(|i| format!(", c{i} AS (SELECT a FROM c{})", i - 1)).collect();
+    let deep = format!("WITH c0 AS (SELECT 1 AS a){chain} DELETE FROM t USING c1999 c WHERE c.a = t.a");
+    assert_eq!(bound(&deep), Boundedness::Bounded);
+}
+
 /// The cases of a file, one a line.
 fn cases(file: &str) -> impl Iterator<Item = &str> {
     file.lines().filter(|line| !line.is_empty() && !line.starts_with("--"))

@@ -1,0 +1,1 @@
+"""The drivers' own test suites: where each comes from, and how it is run."""
