@@ -65,7 +65,6 @@ pub async fn run(session: Session) {
     target.metrics.session_opened();
     let statements = Arc::clone(&target.statements);
     let mut core = Core::new(judge, context, statements, initial, told, reason);
-    core.pid = registered.control.pid;
     core.out = greeting;
     let mut driver = Driver {
         core,
