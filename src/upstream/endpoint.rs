@@ -222,7 +222,9 @@ impl Endpoint {
         }
         let is_meant = |known: &Known| {
             let mut notes = known.notes();
-            notes.role.is_some_and(|role| !role.is_standby) && known.is_in_use() && is_due(&mut notes.compared, interval)
+            notes.role.is_some_and(|role| !role.is_standby)
+                && known.is_in_use()
+                && is_due(&mut notes.compared, interval)
         };
         (0..self.known.len()).filter(|&host| self.known.get(host).is_some_and(is_meant)).collect()
     }
@@ -397,7 +399,9 @@ mod tests {
             "[listen]\naddress = \"127.0.0.1:1\"\n[audit]\npath = \"a.jsonl\"\n[users.u]\nrole = \"service\"\n\
              password_env = \"P\"\n[databases.app]\nint = {{ url = \"postgres://u@a,b/app?{parameters}\" }}"
         );
-        let config = config::parse(&text, Path::new("c.toml"), &|_| Some(VERIFIER.to_owned())).unwrap_or_else(|e| panic!("{e}")).config;
+        let config = config::parse(&text, Path::new("c.toml"), &|_| Some(VERIFIER.to_owned()))
+            .unwrap_or_else(|e| panic!("{e}"))
+            .config;
         Arc::new(Endpoint::new(Arc::clone(&config.databases["app"].targets[&Tier::Int])).unwrap())
     }
 
