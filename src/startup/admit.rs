@@ -92,6 +92,9 @@ impl Startup {
         }
         put_backend_key(registered.control.pid, &registered.control.key, &mut out);
         out.extend_from_slice(&notices);
+        if let Some(notice) = name_truncated(options.application_name(), told_parameters.get("application_name")) {
+            notice.write(&mut out);
+        }
         if let Some(banner) = banner(&judge) {
             banner.write(&mut out);
         }
@@ -241,6 +244,14 @@ fn initial_settings(
         }
     }
     Ok((settings, would_deny))
+}
+
+/// What Postgres says of an `application_name` that is longer than a name may be (SQLSTATE 42622), from what was asked for and got.
+fn name_truncated(asked: Option<&str>, got: Option<&str>) -> Option<Report> {
+    let (asked, got) = asked.zip(got)?;
+    let is_cut = got.len() < asked.len() && asked.starts_with(got) && !got.is_empty();
+    let notice = || Report::notice(format!("identifier \"{asked}\" will be truncated to \"{got}\""));
+    is_cut.then(|| Report { sqlstate: "42622", ..notice() })
 }
 
 /// What a person is told when connecting to a guarded tier.

@@ -341,3 +341,10 @@ def test_closing_at_once_leaves_nothing_behind(proxy):
             wire.end()
             wire.receive()
     assert_works(proxy)
+
+
+def test_a_name_that_is_too_long_is_cut_with_a_notice(proxy):
+    with proxy.wire() as wire:
+        messages = wire.login(params(proxy, application_name="x" * 65), ALICE[1])
+        notices = [m for m in messages if m.kind == "N" and m.fields()["C"] == "42622"]
+        assert [n.fields()["M"] for n in notices] == [f'identifier "{"x" * 65}" will be truncated to "{"x" * 63}"']
