@@ -274,7 +274,8 @@ mod tests {
     #[test]
     fn a_text_is_escaped_wherever_the_character_stands() {
         for c in (0..0x100).filter_map(char::from_u32).chain(['\u{2028}', '\u{1f600}']) {
-            for text in [format!("{c}"), format!("{c}abc"), format!("abc{c}"), format!("{}{c}{}", "x".repeat(40), "y")] {
+            for text in [format!("{c}"), format!("{c}abc"), format!("abc{c}"), format!("{}{c}{}", "x".repeat(40), "y")]
+            {
                 let line = json(&Record { message: Some(text.clone()), ..Record::new(Event::Admin) });
                 let read: serde_json::Value = serde_json::from_str(&line).unwrap();
                 assert_eq!(read["message"], *text, "{c:?}");

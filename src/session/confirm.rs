@@ -20,7 +20,7 @@ const TOKEN_LIFE: Duration = Duration::from_secs(60);
 /// The confirmation that a session was last asked for, and what it has given.
 #[derive(Debug, Default)]
 pub(super) struct Confirm {
-    asked: Option<Asked>,
+    asked: Option<Box<Asked>>,
     given: Option<String>,
 }
 
@@ -77,7 +77,7 @@ impl Confirm {
         SystemRandom::new().fill(&mut bytes).ok()?;
         let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         self.given = None;
-        self.asked = Some(Asked { token: token.clone(), text: text.into(), bound, at: now });
+        self.asked = Some(Box::new(Asked { token: token.clone(), text: text.into(), bound, at: now }));
         Some(token)
     }
 

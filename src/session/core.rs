@@ -134,7 +134,7 @@ pub(super) struct Core {
     pub(super) has_retried_settings: bool,
     pub(super) prepared: PreparedStatements,
     pub(super) portals: HashMap<Box<str>, Portal>,
-    pub(super) stepwise: Option<Stepwise>,
+    pub(super) stepwise: Option<Box<Stepwise>>,
     pub(super) partial: super::server_side::Partial,
     passing: Passing,
     pub(super) intent: Intent,

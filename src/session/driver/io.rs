@@ -20,6 +20,9 @@ pub(super) const READ_AHEAD: usize = 128 * 1024;
 /// Bytes asked of a socket at once.
 const READ_SIZE: usize = 16 * 1024;
 
+/// Largest buffer that an idle client keeps.
+const KEPT: usize = 256;
+
 /// What woke a session.
 #[derive(Debug)]
 pub(super) enum Wake {
@@ -96,9 +99,20 @@ impl Driver {
                     Poll::Pending => {}
                 }
             }
+            if self.lease.is_none() {
+                rest(&mut self.input);
+                rest(&mut self.core.out);
+            }
             Poll::Pending
         })
         .await
+    }
+}
+
+/// Gives the memory of a buffer back that is empty now, unless it is next to nothing.
+fn rest(buffer: &mut BytesMut) {
+    if buffer.is_empty() && buffer.try_reclaim(KEPT + 1) {
+        *buffer = BytesMut::new();
     }
 }
 
