@@ -268,6 +268,14 @@ impl Judge {
             && judged.among.as_ref().is_none_or(|among| among == tables)
     }
 
+    /// Whether [`Judge::judge`] would judge a text as it was judged before.
+    pub fn would_repeat(&self, judged: &Judged, text: &str, reason: Option<&str>, tables: &SessionTables) -> bool {
+        *judged.text == *text
+            && !judged.is_confirmed
+            && judged.among.as_ref().unwrap_or(SessionTables::NONE) == tables
+            && self.still_holds(judged, reason, tables)
+    }
+
     /// Judges a text, or remembers. Judgements in which the session's own tables may have decided are not remembered.
     pub fn judge(&self, text: &str, reason: Option<&str>, tables: &SessionTables) -> Arc<Judged> {
         let judged = self.judge_in_any_session(text, reason);

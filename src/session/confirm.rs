@@ -99,8 +99,20 @@ impl Confirm {
 impl Core {
     /// Judges a text of the client's; one that was confirmed is judged as such, once.
     pub(super) fn judge_text(&mut self, text: &str) -> Arc<Judged> {
-        let judged = self.judge_confirmed(text, Bound::default).unwrap_or_else(|| self.judge_again(text));
+        let judged = match self.judge_confirmed(text, Bound::default) {
+            Some(confirmed) => confirmed,
+            None => self.judge_at_hand(text),
+        };
         self.note_sequence_reader(&judged);
+        judged
+    }
+
+    /// Judges the text of the message at hand, which may be looked at several times.
+    pub(super) fn judge_at_hand(&mut self, text: &str) -> Arc<Judged> {
+        let (reason, tables) = (self.reason.as_deref(), &self.state.tables);
+        let known = self.at_hand.take().filter(|judged| self.judge.would_repeat(judged, text, reason, tables));
+        let judged = known.unwrap_or_else(|| self.judge_again(text));
+        self.at_hand = Some(Arc::clone(&judged));
         judged
     }
 
