@@ -499,6 +499,14 @@ impl TargetRuntime {
         taken.ok().map(|_| Kept(Arc::clone(&self.kept)))
     }
 
+    /// A connection to such a server that is there at once; where it may be one to a replica, none.
+    pub fn checkout_idle(&self, reach: Reach) -> Option<Lease> {
+        if reach == Reach::Replica && self.replicas.is_some() {
+            return None;
+        }
+        self.pool.checkout_idle()
+    }
+
     /// A connection to such a server, waiting at most `patience` and the pool's `wait`. When no replica can be used, the
     /// primary does their work.
     ///

@@ -53,7 +53,12 @@ impl From<io::Error> for Refused {
 }
 
 /// Takes a connection through the start-up. `None` when there is no session: the client was told why, where it can be.
-pub async fn start(server: Arc<Server>, tcp: TcpStream, peer: SocketAddr, admission: Admission) -> Option<Session> {
+pub async fn start(
+    server: Arc<Server>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    admission: Admission,
+) -> Option<Box<Session>> {
     let limit = server.runtime().config.listen.login_timeout;
     let startup = Startup {
         server: Arc::clone(&server),
@@ -98,7 +103,7 @@ struct Startup {
 }
 
 impl Startup {
-    async fn run(mut self) -> Option<Session> {
+    async fn run(mut self) -> Option<Box<Session>> {
         match self.go().await {
             Ok(session) => Some(session),
             Err(Refused::Told(report)) => {
@@ -124,7 +129,7 @@ impl Startup {
         }
     }
 
-    async fn go(&mut self) -> Result<Session, Refused> {
+    async fn go(&mut self) -> Result<Box<Session>, Refused> {
         let runtime = self.server.runtime();
         let raw = self.negotiate(&runtime).await?;
         if self.server.refuses_logins() {

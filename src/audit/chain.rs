@@ -6,7 +6,7 @@ use std::io;
 use std::str::FromStr;
 
 use ring::digest::{Context, SHA256};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 
 use super::line;
 use super::record::Record;
@@ -41,7 +41,7 @@ impl Digest {
         Self(out)
     }
 
-    fn hex(self) -> [u8; 64] {
+    pub(super) fn hex(self) -> [u8; 64] {
         let mut out = [0; 64];
         for (pair, byte) in out.chunks_exact_mut(2).zip(self.0) {
             pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
@@ -85,12 +85,6 @@ fn nibble(digit: u8) -> Result<u8, LineError> {
         b'0'..=b'9' => Ok(digit - b'0'),
         b'a'..=b'f' => Ok(digit - b'a' + 10),
         _ => Err(LineError::Digest),
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::net::SocketAddr;
 
 use serde::Serialize;
 
 use super::chain::Digest;
 use super::clip::clip;
-use super::record::{Record, StatementRecord};
+use super::record::Record;
 use super::time;
 use crate::policy::WouldDeny;
 
@@ -31,66 +30,106 @@ const MAX_DETAIL: usize = 1 << 10;
 /// Most rules of which that is told.
 const MAX_WOULD_DENY: usize = 20;
 
-#[derive(Serialize)]
-struct Line<'a> {
-    seq: u64,
-    prev: Digest,
-    time: String,
-    event: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    statement: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    database: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tier: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    application_name: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    verdict: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<&'static str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    would_deny: Vec<WouldDenyField<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    class: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tables: Option<Vec<Cow<'a, str>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sql: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fingerprint: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<Vec<Option<Cow<'a, str>>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    estimated_rows: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    estimated_cost: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rows: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duration_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sqlstate: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traceparent: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<Cow<'a, str>>,
+/// Appends the record as a JSON object, without newline and without the `hash` field, which [`super::Chain`] adds.
+pub(super) fn write(seq: u64, prev: Digest, time_us: i64, record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
+    let session = record.session.as_deref();
+    let statement = record.statement.as_deref();
+    let mut object = Object::open(out);
+    object.value("seq", Some(&seq))?;
+    object.plain("prev", prev.hex().as_slice());
+    object.plain("time", time::rfc3339(time_us).as_bytes());
+    object.plain("event", record.event.as_str().as_bytes());
+    object.text("session", session.map(|s| clip(&s.id, MAX_NAME)))?;
+    object.value("statement", record.statement_no.as_ref())?;
+    if let Some(session) = session {
+        object.text("user", Some(clip(&session.user, MAX_NAME)))?;
+        object.text("role", session.role.map(|role| role.as_str().into()))?;
+        object.text("database", Some(clip(&session.database, MAX_NAME)))?;
+        object.text("tier", session.tier.map(|tier| tier.as_str().into()))?;
+        object.value("client", session.client.as_ref())?;
+        object.text("application_name", session.application_name.as_deref().map(|s| clip(s, MAX_NAME)))?;
+        object.text("tls", session.tls.as_deref().map(|s| clip(s, MAX_TEXT)))?;
+    }
+    object.text("reason", record.reason.as_deref().map(|s| clip(s, MAX_TEXT)))?;
+    object.text("verdict", record.verdict.map(Cow::Borrowed))?;
+    object.text("rule", record.rule.map(Cow::Borrowed))?;
+    object.list("would_deny", would_deny(&record.would_deny))?;
+    if let Some(statement) = statement {
+        object.text("class", filled(&statement.class))?;
+        object.text("kind", filled(&statement.kind))?;
+        object.list("tables", tables(&statement.tables))?;
+        object.text("sql", Some(clip_sql(&statement.sql)))?;
+        object.text("fingerprint", filled(&statement.fingerprint))?;
+    }
+    object.value("parameters", record.parameters.as_deref().map(parameters).as_ref())?;
+    object.value("estimated_rows", record.estimated_rows.as_ref())?;
+    object.value("estimated_cost", record.estimated_cost.as_ref())?;
+    object.value("rows", record.rows.as_ref())?;
+    object.value("bytes", record.bytes.as_ref())?;
+    object.value("duration_us", record.duration.map(|d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX)).as_ref())?;
+    object.text("sqlstate", record.sqlstate.as_deref().map(|s| clip(s, MAX_NAME)))?;
+    object.text("traceparent", statement.and_then(|s| s.traceparent.as_deref()).map(|s| clip(s, MAX_NAME)))?;
+    object.text("message", record.message.as_deref().map(|s| clip(s, MAX_TEXT)))?;
+    object.close();
+    Ok(())
+}
+
+/// A JSON object that is being written. What is `None` or empty is left out; serde_json writes all but the texts that need no
+/// escape, which are nearly all of a line.
+struct Object<'o>(&'o mut Vec<u8>);
+
+impl<'o> Object<'o> {
+    fn open(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self(out)
+    }
+
+    fn close(self) {
+        self.0.push(b'}');
+    }
+
+    fn key(&mut self, key: &'static str) {
+        if self.0.last() != Some(&b'{') {
+            self.0.push(b',');
+        }
+        self.0.push(b'"');
+        self.0.extend_from_slice(key.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
+    /// A text of the proxy's own, which needs no escape.
+    fn plain(&mut self, key: &'static str, text: &[u8]) {
+        self.key(key);
+        self.0.push(b'"');
+        self.0.extend_from_slice(text);
+        self.0.push(b'"');
+    }
+
+    fn text(&mut self, key: &'static str, text: Option<Cow<'_, str>>) -> io::Result<()> {
+        match text {
+            None => Ok(()),
+            Some(text) if is_plain(&text) => {
+                self.plain(key, text.as_bytes());
+                Ok(())
+            }
+            Some(text) => self.value(key, Some(&text)),
+        }
+    }
+
+    fn value(&mut self, key: &'static str, value: Option<&impl Serialize>) -> io::Result<()> {
+        let Some(value) = value else { return Ok(()) };
+        self.key(key);
+        serde_json::to_writer(&mut *self.0, value).map_err(io::Error::from)
+    }
+
+    fn list(&mut self, key: &'static str, list: Vec<impl Serialize>) -> io::Result<()> {
+        self.value(key, Some(&list).filter(|list| !list.is_empty()))
+    }
+}
+
+/// Whether JSON writes a text as it is (RFC 8259, section 7). All of it is looked at, which is faster than stopping early.
+fn is_plain(text: &str) -> bool {
+    text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'))
 }
 
 /// What a rule in report mode would have done.
@@ -101,53 +140,9 @@ struct WouldDenyField<'a> {
     detail: Cow<'a, str>,
 }
 
-/// Appends the record as a JSON object, without newline and without the `hash` field, which [`super::Chain`] adds.
-pub(super) fn write(seq: u64, prev: Digest, time_us: i64, record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
-    let session = record.session.as_deref();
-    let statement = record.statement.as_deref();
-    let line = Line {
-        seq,
-        prev,
-        time: time::rfc3339(time_us),
-        event: record.event.as_str(),
-        session: session.map(|s| clip(&s.id, MAX_NAME)),
-        statement: record.statement_no,
-        user: session.map(|s| clip(&s.user, MAX_NAME)),
-        role: session.and_then(|s| s.role).map(|r| r.as_str()),
-        database: session.map(|s| clip(&s.database, MAX_NAME)),
-        tier: session.and_then(|s| s.tier).map(|t| t.as_str()),
-        client: session.and_then(|s| s.client),
-        application_name: session.and_then(|s| s.application_name.as_deref()).map(|s| clip(s, MAX_NAME)),
-        tls: session.and_then(|s| s.tls.as_deref()).map(|s| clip(s, MAX_TEXT)),
-        reason: record.reason.as_deref().map(|s| clip(s, MAX_TEXT)),
-        verdict: record.verdict,
-        rule: record.rule,
-        would_deny: would_deny(&record.would_deny),
-        class: filled(statement, |s| &s.class, MAX_TEXT),
-        kind: filled(statement, |s| &s.kind, MAX_TEXT),
-        tables: statement.filter(|s| !s.tables.is_empty()).map(|s| tables(&s.tables)),
-        sql: statement.map(|s| clip_sql(&s.sql)),
-        fingerprint: filled(statement, |s| &s.fingerprint, MAX_TEXT),
-        parameters: record.parameters.as_deref().map(parameters),
-        estimated_rows: record.estimated_rows,
-        estimated_cost: record.estimated_cost,
-        rows: record.rows,
-        bytes: record.bytes,
-        duration_us: record.duration.map(|d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX)),
-        sqlstate: record.sqlstate.as_deref().map(|s| clip(s, MAX_NAME)),
-        traceparent: statement.and_then(|s| s.traceparent.as_deref()).map(|s| clip(s, MAX_NAME)),
-        message: record.message.as_deref().map(|s| clip(s, MAX_TEXT)),
-    };
-    serde_json::to_writer(out, &line).map_err(io::Error::from)
-}
-
 /// A text of the statement; `None` when it is empty, as for a script without statements.
-fn filled<'a>(
-    statement: Option<&'a StatementRecord>,
-    text: fn(&StatementRecord) -> &String,
-    max: usize,
-) -> Option<Cow<'a, str>> {
-    statement.map(text).filter(|t| !t.is_empty()).map(|t| clip(t, max))
+fn filled(text: &str) -> Option<Cow<'_, str>> {
+    (!text.is_empty()).then(|| clip(text, MAX_TEXT))
 }
 
 /// A text that `StatementRecord::from_script` has cut may be longer than [`MAX_SQL`] by its mark; it is not marked twice.
@@ -200,7 +195,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::chain::MAX_LINE;
-    use super::super::record::{Event, SessionContext};
+    use super::super::record::{Event, SessionContext, StatementRecord};
     use super::*;
     use crate::config::{Role, Tier};
 
@@ -274,6 +269,18 @@ mod tests {
              \"parameters\":[\"a\",null],\"estimated_rows\":12,\"estimated_cost\":34.5,\"rows\":4,\"bytes\":5,\"duration_us\":1500,\"sqlstate\":\"42501\",\
              \"traceparent\":\"00-1-2-01\",\"message\":\"no\"}"
         );
+    }
+
+    #[test]
+    fn a_text_is_escaped_wherever_the_character_stands() {
+        for c in (0..0x100).filter_map(char::from_u32).chain(['\u{2028}', '\u{1f600}']) {
+            for text in [format!("{c}"), format!("{c}abc"), format!("abc{c}"), format!("{}{c}{}", "x".repeat(40), "y")]
+            {
+                let line = json(&Record { message: Some(text.clone()), ..Record::new(Event::Admin) });
+                let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+                assert_eq!(read["message"], *text, "{c:?}");
+            }
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lru::LruCache;
@@ -14,7 +14,7 @@ use crate::audit::StatementRecord;
 use crate::config::{AuditScope, Policy};
 use crate::policy::{Confirmation, Denial, Pending, Permit, SessionTables, SessionView, Verdict, decide, wants_plan};
 use crate::sql::functions::{Category, category, is_built_in};
-use crate::sql::{Class, Effect, Facts, Kind, Made, Script, SettingValue, classify, planned};
+use crate::sql::{Class, Effect, Facts, Kind, Made, Script, SettingValue, classify, planned, shape};
 use crate::upstream::{ServerCatalog, Settings, SharedCatalog};
 
 /// Texts longer than this are judged each time: they are rarely sent twice.
@@ -36,6 +36,8 @@ pub struct Judge {
     database: String,
     catalog: Arc<SharedCatalog>,
     cache: Mutex<LruCache<u64, Arc<Judged>>>,
+    /// What holds for every text of a shape.
+    shapes: Mutex<LruCache<Box<str>, Arc<Judgement>>>,
     /// Shared as the generation is.
     sequences: Arc<SequenceUse>,
     /// Shared by all judges that were made of one.
@@ -62,6 +64,22 @@ pub struct SequenceUse {
 pub struct Judged {
     /// The text.
     pub text: Box<str>,
+    judgement: Arc<Judgement>,
+    /// Its part of an audit record, made when first asked for: an application's reads need none.
+    record: OnceLock<Arc<StatementRecord>>,
+}
+
+impl std::ops::Deref for Judged {
+    type Target = Judgement;
+
+    fn deref(&self) -> &Judgement {
+        &self.judgement
+    }
+}
+
+/// All that was found and decided of a text, or of every text of its shape ([`shape`]).
+#[derive(Debug)]
+pub struct Judgement {
     /// What it is.
     pub script: Arc<Script>,
     /// How it runs, or why not.
@@ -70,8 +88,6 @@ pub struct Judged {
     pub steps: Vec<Step>,
     /// The plan that tells how many rows a statement touches that has to be confirmed.
     pub plan_to_confirm: Option<PlanQuery>,
-    /// Its part of an audit record, made when first asked for: an application's reads need none.
-    record: OnceLock<Arc<StatementRecord>>,
     /// The worst class of its statements, for metrics.
     pub class: Class,
     /// Whether the policy wants it recorded when it runs.
@@ -127,11 +143,17 @@ pub struct Step {
 }
 
 impl Judged {
+    fn new(text: &str, judgement: Arc<Judgement>) -> Arc<Self> {
+        Arc::new(Self { text: text.into(), judgement, record: OnceLock::new() })
+    }
+
     /// Its part of an audit record.
     pub fn record(&self) -> &Arc<StatementRecord> {
         self.record.get_or_init(|| Arc::new(StatementRecord::from_script(&self.text, &self.script)))
     }
+}
 
+impl Judgement {
     /// The permit, if it has one.
     pub fn permit(&self) -> Option<&Permit> {
         match &self.route {
@@ -165,6 +187,18 @@ impl Judged {
             _ => None,
         }
     }
+
+    /// Whether every text of the same shape would be judged so: nothing told of it, and nothing asked of the server, quotes it.
+    fn holds_for_its_shape(&self) -> bool {
+        let is_silent =
+            matches!(&self.route, Route::Whole(permit) if permit.notices.is_empty() && permit.would_deny.is_empty());
+        is_silent
+            && self.script.holds_for_its_shape()
+            && self.plan_to_confirm.is_none()
+            && self.steps.iter().all(|step| step.plan.is_none() && step.local.is_none())
+            && self.among.is_none()
+            && !self.is_confirmed
+    }
 }
 
 impl Judge {
@@ -176,6 +210,7 @@ impl Judge {
             database,
             catalog,
             cache: Mutex::new(LruCache::new(CACHED_JUDGEMENTS)),
+            shapes: Mutex::new(LruCache::new(CACHED_JUDGEMENTS)),
             sequences: Arc::default(),
             generation: Arc::new(AtomicU64::new(next_number())),
             made: BTreeSet::new(),
@@ -197,6 +232,7 @@ impl Judge {
             database: self.database.clone(),
             catalog: Arc::clone(&self.catalog),
             cache: Mutex::new(LruCache::new(SESSION_JUDGEMENTS)),
+            shapes: Mutex::new(LruCache::new(SESSION_JUDGEMENTS)),
             sequences: Arc::clone(&self.sequences),
             generation: Arc::clone(&self.generation),
             made,
@@ -223,15 +259,24 @@ impl Judge {
     /// The server's catalog has changed: everything is judged again.
     pub fn forget(&self) {
         self.generation.store(next_number(), Ordering::Release);
-        self.lock().clear();
+        lock(&self.cache).clear();
+        lock(&self.shapes).clear();
     }
 
     /// Whether a judgement still holds for a session that has given a reason or not and knows these of its tables.
-    pub fn still_holds(&self, judged: &Judged, reason: Option<&str>, tables: &SessionTables) -> bool {
+    pub fn still_holds(&self, judged: &Judgement, reason: Option<&str>, tables: &SessionTables) -> bool {
         judged.generation == self.generation.load(Ordering::Acquire)
             && judged.judge == self.number
             && judged.reason_given == reason.is_some()
             && judged.among.as_ref().is_none_or(|among| among == tables)
+    }
+
+    /// Whether [`Judge::judge`] would judge a text as it was judged before.
+    pub fn would_repeat(&self, judged: &Judged, text: &str, reason: Option<&str>, tables: &SessionTables) -> bool {
+        *judged.text == *text
+            && !judged.is_confirmed
+            && judged.among.as_ref().unwrap_or(SessionTables::NONE) == tables
+            && self.still_holds(judged, reason, tables)
     }
 
     /// Judges a text, or remembers. Judgements in which the session's own tables may have decided are not remembered.
@@ -240,30 +285,41 @@ impl Judge {
         if tables.is_empty() || judged.script.statements.iter().all(|facts| facts.schema_changes.is_empty()) {
             return judged;
         }
-        Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven, Some(tables)))
+        self.judge_anew(text, reason, Confirmation::NotGiven, Some(tables))
     }
 
     fn judge_in_any_session(&self, text: &str, reason: Option<&str>) -> Arc<Judged> {
         if text.len() > CACHED_TEXT {
-            return Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven, None));
+            return self.judge_anew(text, reason, Confirmation::NotGiven, None);
         }
         let mut hasher = DefaultHasher::new();
         (text, reason.is_some()).hash(&mut hasher);
         let key = hasher.finish();
-        if let Some(judged) = self.lock().get(&key)
+        if let Some(judged) = lock(&self.cache).get(&key)
             && *judged.text == *text
             && self.still_holds(judged, reason, SessionTables::NONE)
         {
             return Arc::clone(judged);
         }
-        let judged = Arc::new(self.judge_anew(text, reason, Confirmation::NotGiven, None));
-        self.lock().put(key, Arc::clone(&judged));
+        let shape = shape(text);
+        if let Some(shape) = &shape
+            && let Some(judgement) = lock(&self.shapes).get(shape)
+            && self.still_holds(judgement, reason, SessionTables::NONE)
+        {
+            // Another text of its shape is not likely to be sent twice either: it is not remembered.
+            return Judged::new(text, Arc::clone(judgement));
+        }
+        let judged = self.judge_anew(text, reason, Confirmation::NotGiven, None);
+        if let Some(shape) = shape.filter(|_| judged.holds_for_its_shape()) {
+            lock(&self.shapes).put(shape, Arc::clone(&judged.judgement));
+        }
+        lock(&self.cache).put(key, Arc::clone(&judged));
         judged
     }
 
     /// Judges a text that the user has confirmed; not remembered, since a confirmation holds once.
     pub fn judge_confirmed(&self, text: &str, reason: Option<&str>, tables: &SessionTables) -> Arc<Judged> {
-        Arc::new(self.judge_anew(text, reason, Confirmation::Given, Some(tables)))
+        self.judge_anew(text, reason, Confirmation::Given, Some(tables))
     }
 
     fn judge_anew(
@@ -272,7 +328,7 @@ impl Judge {
         reason: Option<&str>,
         confirmation: Confirmation,
         among: Option<&SessionTables>,
-    ) -> Judged {
+    ) -> Arc<Judged> {
         // Read first: a change while judging then makes the judgement stale, not wrongly fresh.
         let generation = self.generation.load(Ordering::Acquire);
         let script = Arc::new(classify(text));
@@ -307,8 +363,7 @@ impl Judge {
         let is_reported = matches!(&verdict, Verdict::Allow(permit) if !permit.would_deny.is_empty());
         let is_planned_to_confirm = matches!(&verdict, Verdict::Confirm(pending) if pending.is_plannable);
         let class = script.statements.iter().map(|f| f.class).max_by_key(severity).unwrap_or(Class::Misc);
-        Judged {
-            text: text.into(),
+        let judgement = Judgement {
             route: route(verdict, &steps, &script, self.policy.max_bytes_returned.is_some()),
             is_recorded: match self.policy.audit {
                 AuditScope::All => true,
@@ -330,14 +385,14 @@ impl Judge {
             shows_prepared: shows_prepared(text),
             script,
             steps,
-            record: OnceLock::new(),
             class,
             reason_given: reason.is_some(),
             among: among.cloned(),
             is_confirmed: confirmation == Confirmation::Given,
             generation,
             judge: self.number,
-        }
+        };
+        Judged::new(text, Arc::new(judgement))
     }
 
     /// Whether rules rewrite a write, or this session has given its table triggers: its command tag does not tell all it changes.
@@ -347,10 +402,10 @@ impl Judge {
                 catalog.has_rules(&write.table) || self.made.contains(&Made::OnTable(write.table.name.as_str().into()))
             })
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<u64, Arc<Judged>>> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(cache: &Mutex<T>) -> MutexGuard<'_, T> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tells judgements of different times and of different judges apart: no two have the same.

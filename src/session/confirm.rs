@@ -20,7 +20,7 @@ const TOKEN_LIFE: Duration = Duration::from_secs(60);
 /// The confirmation that a session was last asked for, and what it has given.
 #[derive(Debug, Default)]
 pub(super) struct Confirm {
-    asked: Option<Asked>,
+    asked: Option<Box<Asked>>,
     given: Option<String>,
 }
 
@@ -77,7 +77,7 @@ impl Confirm {
         SystemRandom::new().fill(&mut bytes).ok()?;
         let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         self.given = None;
-        self.asked = Some(Asked { token: token.clone(), text: text.into(), bound, at: now });
+        self.asked = Some(Box::new(Asked { token: token.clone(), text: text.into(), bound, at: now }));
         Some(token)
     }
 
@@ -99,8 +99,20 @@ impl Confirm {
 impl Core {
     /// Judges a text of the client's; one that was confirmed is judged as such, once.
     pub(super) fn judge_text(&mut self, text: &str) -> Arc<Judged> {
-        let judged = self.judge_confirmed(text, Bound::default).unwrap_or_else(|| self.judge_again(text));
+        let judged = match self.judge_confirmed(text, Bound::default) {
+            Some(confirmed) => confirmed,
+            None => self.judge_at_hand(text),
+        };
         self.note_sequence_reader(&judged);
+        judged
+    }
+
+    /// Judges the text of the message at hand, which may be looked at several times.
+    pub(super) fn judge_at_hand(&mut self, text: &str) -> Arc<Judged> {
+        let (reason, tables) = (self.reason.as_deref(), &self.state.tables);
+        let known = self.at_hand.take().filter(|judged| self.judge.would_repeat(judged, text, reason, tables));
+        let judged = known.unwrap_or_else(|| self.judge_again(text));
+        self.at_hand = Some(Arc::clone(&judged));
         judged
     }
 

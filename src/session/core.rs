@@ -95,6 +95,8 @@ pub(super) struct Core {
     pub(super) greeting: Parameters,
     /// The reason given with `SET pgbelay.reason`.
     pub(super) reason: Option<Arc<str>>,
+    /// The judgement of the text at hand, which is looked at again once there is a connection.
+    pub(super) at_hand: Option<Arc<Judged>>,
     /// The text at hand was confirmed.
     pub(super) confirmed: Option<Arc<Judged>>,
     /// Confirmation asked for and given.
@@ -134,7 +136,7 @@ pub(super) struct Core {
     pub(super) has_retried_settings: bool,
     pub(super) prepared: PreparedStatements,
     pub(super) portals: HashMap<Box<str>, Portal>,
-    pub(super) stepwise: Option<Stepwise>,
+    pub(super) stepwise: Option<Box<Stepwise>>,
     pub(super) partial: super::server_side::Partial,
     passing: Passing,
     pub(super) intent: Intent,
@@ -177,6 +179,7 @@ impl Core {
             greeting,
             told,
             reason,
+            at_hand: None,
             confirmed: None,
             confirm: Confirm::default(),
             is_skipping: false,
@@ -262,6 +265,7 @@ impl Core {
             match self.message(header, input, link.as_deref_mut()) {
                 Progress::Consumed => {
                     self.intent = Intent::NotAsked;
+                    self.at_hand = None;
                     self.confirmed = None;
                     self.planning = Planning::NotAsked;
                 }

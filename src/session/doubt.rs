@@ -16,7 +16,7 @@ pub(super) struct Doubt {
     all_settings: bool,
     pins: bool,
     /// The query is on its way; its rows so far.
-    asked: Option<Asked>,
+    asked: Option<Box<Asked>>,
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +100,8 @@ impl Doubt {
                 PIN_QUESTIONS.iter().map(|(pin, question)| format!("SELECT 'p', '{pin}', '' WHERE {question}")),
             );
         }
-        self.asked = Some(Asked { settings: vec![], all_settings: self.all_settings, pins: self.pins.then(Vec::new) });
+        self.asked =
+            Some(Box::new(Asked { settings: vec![], all_settings: self.all_settings, pins: self.pins.then(Vec::new) }));
         self.settings.clear();
         self.all_settings = false;
         self.pins = false;

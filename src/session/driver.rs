@@ -59,40 +59,18 @@ pub struct Session {
 }
 
 /// Runs a session to its end.
-pub async fn run(session: Session) {
-    let Session { server, client, greeting, registered, target, context, judge, generation, .. } = session;
-    let Session { initial, told, reason, user, places, .. } = session;
-    target.metrics.session_opened();
-    let statements = Arc::clone(&target.statements);
-    let mut core = Core::new(judge, context, statements, initial, told, reason);
-    core.out = greeting;
-    let mut driver = Driver {
-        core,
-        limits: Limits::new(Instant::now()),
-        input: BytesMut::new(),
-        lease: None,
-        is_client_gone: false,
-        kept: None,
-        pinned: vec![],
-        started: Instant::now(),
-        server,
-        client,
-        registered,
-        target,
-        generation,
-        user,
-        _places: places,
-    };
-    if driver.core.judge.policy.peak.is_some() {
-        // They may have begun or ended since it was admitted.
-        driver.registered.control.wake();
-    }
-    let why = driver.serve().await;
-    let target = driver.core.has_made_code().then(|| Arc::clone(&driver.target));
-    driver.end(why).await;
-    // Whatever ended it, what it has committed is there.
-    if let Some(target) = target {
-        target.ask_for_catalog();
+///
+/// The future is what an idle client costs: what is seldom awaited is boxed, so that it is no larger for it.
+pub fn run(session: Box<Session>) -> impl Future<Output = ()> + Send {
+    let mut driver = Driver::new(*session);
+    async move {
+        let why = driver.serve().await;
+        let target = driver.core.has_made_code().then(|| Arc::clone(&driver.target));
+        driver.end(why).await;
+        // Whatever ended it, what it has committed is there.
+        if let Some(target) = target {
+            target.ask_for_catalog();
+        }
     }
 }
 
@@ -119,10 +97,55 @@ struct Driver {
 }
 
 impl Driver {
+    fn new(session: Session) -> Self {
+        let Session {
+            server,
+            client,
+            greeting,
+            registered,
+            target,
+            context,
+            judge,
+            generation,
+            initial,
+            told,
+            reason,
+            user,
+            places,
+        } = session;
+        target.metrics.session_opened();
+        let statements = Arc::clone(&target.statements);
+        let mut core = Core::new(judge, context, statements, initial, told, reason);
+        core.out = greeting;
+        if core.judge.policy.peak.is_some() {
+            // They may have begun or ended since it was admitted.
+            registered.control.wake();
+        }
+        Self {
+            core,
+            limits: Limits::new(Instant::now()),
+            input: BytesMut::new(),
+            lease: None,
+            is_client_gone: false,
+            kept: None,
+            pinned: vec![],
+            started: Instant::now(),
+            server,
+            client,
+            registered,
+            target,
+            generation,
+            user,
+            _places: places,
+        }
+    }
+
     /// Serves the client until the session is over; returns why, for the record.
     async fn serve(&mut self) -> &'static str {
         loop {
-            if let Some(why) = self.let_cancel_pass().await {
+            if let Some(cancel) = self.cancel_under_way()
+                && let Some(why) = Box::pin(self.let_pass(cancel)).await
+            {
                 return why;
             }
             self.follow_catalog();
@@ -136,12 +159,12 @@ impl Driver {
                     Ok(()) => continue,
                     Err(why) => return why,
                 },
-                Step::NeedCatalog => match self.load_catalog().await {
+                Step::NeedCatalog => match Box::pin(self.load_catalog()).await {
                     None => continue,
                     Some(why) => return why,
                 },
                 Step::NeedIntent(record) => {
-                    self.record_intent(*record).await;
+                    Box::pin(self.record_intent(*record)).await;
                     continue;
                 }
                 // Without a Sync nothing is to be finished.
@@ -214,6 +237,17 @@ impl Driver {
             // It is to a server that will not do.
             self.release();
         }
+        match self.target.checkout_idle(reach) {
+            Some(lease) => {
+                self.target.metrics.checkout_wait(Duration::ZERO);
+                self.take(lease);
+                Ok(())
+            }
+            None => Box::pin(self.wait_for_lease(reach)).await,
+        }
+    }
+
+    async fn wait_for_lease(&mut self, reach: Reach) -> Result<(), &'static str> {
         let started = Instant::now();
         let target = Arc::clone(&self.target);
         let mut checkout = pin!(target.checkout(reach, Duration::MAX));
@@ -243,12 +277,8 @@ impl Driver {
                 self.core.refusal = Some(cancelled_while_waiting());
                 Ok(())
             }
-            Some(Ok(mut lease)) => {
-                let connection = lease.connection();
-                self.registered.control.cancel.attach(&connection.cancel);
-                connection.link.hold(self.registered.control.pid);
-                self.core.state.mark_boundary(&connection.link);
-                self.lease = Some(lease);
+            Some(Ok(lease)) => {
+                self.take(lease);
                 Ok(())
             }
             Some(Err(error)) => {
@@ -257,6 +287,14 @@ impl Driver {
                 Ok(())
             }
         }
+    }
+
+    fn take(&mut self, mut lease: Lease) {
+        let connection = lease.connection();
+        self.registered.control.cancel.attach(&connection.cancel);
+        connection.link.hold(self.registered.control.pid);
+        self.core.state.mark_boundary(&connection.link);
+        self.lease = Some(lease);
     }
 
     fn checkout_report(&self, error: &CheckoutError) -> Report {
@@ -421,7 +459,8 @@ impl Driver {
 
     /// Hands on what the machine has to tell the audit trail and the metrics.
     fn report(&mut self) {
-        for record in self.core.records.drain(..) {
+        // Their memory is given back: an idle client has none.
+        for record in std::mem::take(&mut self.core.records) {
             if let Err(error) = self.server.audit.record(record) {
                 tracing::error!(%error, "audit record lost");
             }
@@ -448,7 +487,7 @@ impl Driver {
     }
 
     /// The session is over: what is left is sent, the connection given back or closed, and the end recorded.
-    async fn end(mut self, why: &'static str) {
+    async fn end(&mut self, why: &'static str) {
         self.release_if_done();
         self.registered.control.cancel.detach();
         self.lease = None;

@@ -40,7 +40,7 @@ impl Core {
         if let Some(report) = self.prepared.refuse(parse.name, parse.sql) {
             return self.refuse_extended(&report, link);
         }
-        let judged = self.judge_again(parse.sql);
+        let judged = self.judge_at_hand(parse.sql);
         self.note_sequence_reader(&judged);
         if let Some(refused) = self.refuse_to_prepare(&judged) {
             return self.refuse_extended(&refused, link);

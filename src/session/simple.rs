@@ -96,7 +96,7 @@ impl Core {
         let run = Run::new(Arc::clone(judged), self.next_number(), self.reason.clone());
         self.count_statement();
         self.note_made(judged);
-        self.stepwise = Some(Stepwise::new(run));
+        self.stepwise = Some(Box::new(Stepwise::new(run)));
         Progress::Consumed
     }
 

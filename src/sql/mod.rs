@@ -27,6 +27,7 @@ mod redact;
 mod routine;
 mod schema_change;
 mod setting;
+mod shape;
 mod statement;
 mod traceparent;
 mod transaction;
@@ -42,6 +43,7 @@ pub use facts::*;
 pub use mention::mentions_of_body;
 pub use planned::*;
 pub use schema_change::{Change, Constraint, NewColumn, SchemaChange};
+pub use shape::shape;
 
 /// Depth of a tree up to which it is walked on the caller's stack.
 const SHALLOW: usize = 150;

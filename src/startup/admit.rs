@@ -29,7 +29,7 @@ impl Startup {
         runtime: &Runtime,
         Login { user, keys }: Login,
         options: StartupOptions,
-    ) -> Result<Session, Refused> {
+    ) -> Result<Box<Session>, Refused> {
         let target = runtime.config.target(&options.database).map_err(|error| {
             self.server.metrics.auth_failure("unknown_database");
             self.record_refusal(&options, sqlstate::UNKNOWN_DATABASE, "no such database or tier");
@@ -99,7 +99,7 @@ impl Startup {
             banner.write(&mut out);
         }
         put_ready(TransactionState::Idle, &mut out);
-        Ok(Session {
+        Ok(Box::new(Session {
             server: Arc::clone(&self.server),
             client,
             greeting: out,
@@ -113,7 +113,7 @@ impl Startup {
             reason: options.reason,
             user,
             places,
-        })
+        }))
     }
 
     /// The session's places among those of its user and of its database (SQLSTATE 53300 when there is none).

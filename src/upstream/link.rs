@@ -101,9 +101,10 @@ impl Link {
     }
 }
 
-/// Parameters reported by ParameterStatus, by name as the server spells it.
+/// Parameters reported by ParameterStatus, by name as the server spells it. Shared until one changes: the sessions of a tier are
+/// mostly told the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parameters(BTreeMap<String, String>);
+pub struct Parameters(Arc<BTreeMap<String, String>>);
 
 impl Parameters {
     /// Takes the body of a ParameterStatus message; returns whether the value is new. A malformed one is ignored.
@@ -115,17 +116,11 @@ impl Parameters {
 
     /// Sets one; returns whether the value is new.
     pub fn set(&mut self, name: &str, value: &str) -> bool {
-        match self.0.get_mut(name) {
-            Some(old) if old == value => false,
-            Some(old) => {
-                value.clone_into(old);
-                true
-            }
-            None => {
-                self.0.insert(name.to_owned(), value.to_owned());
-                true
-            }
+        let is_new = self.get(name) != Some(value);
+        if is_new {
+            Arc::make_mut(&mut self.0).insert(name.to_owned(), value.to_owned());
         }
+        is_new
     }
 
     /// A value.
@@ -135,7 +130,8 @@ impl Parameters {
 
     /// Those whose name is wanted.
     pub fn only(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
-        Self(self.0.iter().filter(|(name, _)| is_wanted(name)).map(|(n, v)| (n.clone(), v.clone())).collect())
+        let wanted = self.0.iter().filter(|(name, _)| is_wanted(name));
+        Self(Arc::new(wanted.map(|(name, value)| (name.clone(), value.clone())).collect()))
     }
 
     /// All of them.

@@ -41,7 +41,7 @@ pub struct Pool {
     limits: PoolLimits,
     /// One permit a connection that may be in use. Tokio's semaphore is fair: the oldest waiter goes first, and only it wakes.
     slots: Arc<Semaphore>,
-    idle: Mutex<VecDeque<Connection>>,
+    idle: Mutex<VecDeque<Box<Connection>>>,
     pub(super) gate: Gate,
     pause: Arc<Pause>,
     open: AtomicU32,
@@ -52,7 +52,7 @@ pub struct Pool {
 #[derive(Debug)]
 pub struct Lease {
     pool: Arc<Pool>,
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -98,6 +98,13 @@ impl Pool {
         })
     }
 
+    /// The most recently used connection, if one is idle and nobody waits for it. Costs no future: nearly always it is there.
+    pub fn checkout_idle(self: &Arc<Self>) -> Option<Lease> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        // No connection is fit to be lent during a pause.
+        self.take_idle().map(|connection| self.lend(connection, slot))
+    }
+
     /// A connection, the most recently used first, waiting at most `patience`, and at most the pool's `wait`: for one to become
     /// free, for the end of a pause, or for a server that cannot be reached now.
     ///
@@ -123,7 +130,7 @@ impl Pool {
             match self.gate.enter(slot) {
                 Entry::Go(slot) => {
                     let until = *deadline.get_or_insert_with(|| Instant::now() + patience);
-                    match self.connect().await {
+                    match Box::pin(self.connect()).await {
                         Ok(connection) => {
                             let lease = self.lend(connection, slot);
                             // Paused meanwhile: the connection is closed again.
@@ -164,7 +171,7 @@ impl Pool {
     /// Closes what is idle too long or too old, and opens connections up to `min`. Called every second or so.
     pub async fn maintain(self: &Arc<Self>) -> Result<(), Arc<ConnectError>> {
         let mut has_lost = false;
-        let stale: Vec<Connection> = {
+        let stale: Vec<Box<Connection>> = {
             let mut idle = self.lock();
             let mut kept = VecDeque::with_capacity(idle.len());
             let mut stale = vec![];
@@ -224,14 +231,14 @@ impl Pool {
             age: connection.opened.elapsed(),
             idle: connection.idle_since.elapsed(),
         };
-        self.lock().iter().map(view).collect()
+        self.lock().iter().map(|connection| view(connection)).collect()
     }
 
     /// Closes the idle connections that these are.
     pub(super) fn close_idle_if(&self, is_meant: impl Fn(&Connection) -> bool) {
-        let meant: Vec<Connection> = {
+        let meant: Vec<Box<Connection>> = {
             let mut idle = self.lock();
-            let (meant, kept): (VecDeque<_>, VecDeque<_>) = idle.drain(..).partition(is_meant);
+            let (meant, kept): (VecDeque<_>, VecDeque<_>) = idle.drain(..).partition(|connection| is_meant(connection));
             *idle = kept;
             meant.into()
         };
@@ -242,7 +249,7 @@ impl Pool {
     }
 
     /// The most recently used connection that can be lent.
-    fn take_idle(&self) -> Option<Connection> {
+    fn take_idle(&self) -> Option<Box<Connection>> {
         loop {
             let connection = self.lock().pop_back()?;
             if self.is_fit(&connection) && is_open(&connection) {
@@ -290,12 +297,12 @@ impl Pool {
         resumed.map_err(|_| CheckoutError::Paused { waited })
     }
 
-    async fn connect(self: &Arc<Self>) -> Result<Connection, Arc<ConnectError>> {
+    async fn connect(self: &Arc<Self>) -> Result<Box<Connection>, Arc<ConnectError>> {
         match self.endpoint.connect().await {
             Ok(connection) => {
                 self.open.fetch_add(1, Ordering::Relaxed);
                 self.gate.open();
-                Ok(connection)
+                Ok(Box::new(connection))
             }
             Err(error) => {
                 let error = Arc::new(error);
@@ -311,14 +318,14 @@ impl Pool {
     pub(super) fn admit(&self, connection: Connection) {
         let is_room = self.open.fetch_add(1, Ordering::Relaxed) < self.limits.max;
         if is_room && self.is_fit(&connection) {
-            self.lock().push_back(connection);
+            self.lock().push_back(Box::new(connection));
         } else {
             self.closed();
             connection.close();
         }
     }
 
-    fn lend(self: &Arc<Self>, connection: Connection, slot: OwnedSemaphorePermit) -> Lease {
+    fn lend(self: &Arc<Self>, connection: Box<Connection>, slot: OwnedSemaphorePermit) -> Lease {
         Lease { pool: Arc::clone(self), connection: Some(connection), _slot: slot }
     }
 
@@ -326,7 +333,7 @@ impl Pool {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Connection>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Box<Connection>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -20,6 +20,9 @@ const READ_AHEAD: usize = 128 * 1024;
 /// Bytes asked of a socket at once.
 const READ_SIZE: usize = 16 * 1024;
 
+/// Largest buffer that an idle client keeps.
+const KEPT: usize = 256;
+
 /// What woke a session.
 #[derive(Debug)]
 pub(super) enum Wake {
@@ -96,6 +99,10 @@ impl Driver {
                     Poll::Pending => {}
                 }
             }
+            if self.lease.is_none() {
+                rest(&mut self.input);
+                rest(&mut self.core.out);
+            }
             Poll::Pending
         })
         .await
@@ -120,6 +127,13 @@ pub(super) async fn client_gone(client: &mut Stream, out: &mut BytesMut, input: 
         Poll::Pending
     })
     .await;
+}
+
+/// Gives the memory of a buffer back that is empty now, unless it is next to nothing.
+fn rest(buffer: &mut BytesMut) {
+    if buffer.is_empty() && buffer.try_reclaim(KEPT + 1) {
+        *buffer = BytesMut::new();
+    }
 }
 
 /// How much may be read ahead: a message that must be whole is taken in as a whole, whose size the machine has checked.

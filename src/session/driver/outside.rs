@@ -14,6 +14,7 @@ use crate::audit::{Event, Record};
 use crate::policy::sqlstate;
 use crate::server::FIRST_STATEMENT;
 use crate::telemetry::Limit;
+use crate::upstream::CancelTarget;
 use crate::wire::{Report, TransactionState};
 
 impl Driver {
@@ -179,14 +180,16 @@ impl Driver {
 
     /// While a cancel is on its way to the connection, nothing new is sent there: it is meant for what came before. Once the
     /// server has closed the cancel's own connection, the signal is sent, and nothing runs that it could hit.
-    pub(super) async fn let_cancel_pass(&mut self) -> Option<&'static str> {
+    pub(super) fn cancel_under_way(&mut self) -> Option<Arc<CancelTarget>> {
         if self.input.is_empty() || !self.core.is_idle() {
             return None;
         }
-        let cancel = Arc::clone(&self.lease.as_mut()?.connection().cancel);
-        if !cancel.is_sending() {
-            return None;
-        }
+        let cancel = &self.lease.as_mut()?.connection().cancel;
+        cancel.is_sending().then(|| Arc::clone(cancel))
+    }
+
+    /// Waits until a cancel has been sent. `Some` ends the session.
+    pub(super) async fn let_pass(&mut self, cancel: Arc<CancelTarget>) -> Option<&'static str> {
         loop {
             tokio::select! {
                 () = cancel.sent() => return None,
