@@ -147,7 +147,9 @@ impl Core {
                 self.state.doubt.pins();
             }
         }
-        self.has_changed_schema |= changes_schema(tag);
+        self.has_created |= tag.starts_with(b"CREATE");
+        // What was created is gone again, and with it the types of parameters of what was prepared meanwhile.
+        self.has_changed_schema |= changes_schema(tag) || self.has_created && tag == b"ROLLBACK";
         if self.has_changed_schema {
             // What others prepare from now on is parsed anew: the cached plan of a text may have another result type.
             self.statements.forget();

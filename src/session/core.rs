@@ -122,6 +122,8 @@ pub(super) struct Core {
     pub(super) has_reset: bool,
     /// The transaction has changed what prepared texts mean; others see that once it has ended.
     pub(super) has_changed_schema: bool,
+    /// Something was created in the transaction.
+    pub(super) has_created: bool,
     /// The connection has something that must not be used again: it is closed instead of returned.
     pub(super) retire_lease: bool,
     /// Bytes of the proxy's own answers that wait for their turn.
@@ -206,6 +208,7 @@ impl Core {
             statement_no: 0,
             serial: next_serial(),
             has_changed_schema: false,
+            has_created: false,
             reads_sequences: false,
             is_message_waiting: false,
         }

@@ -48,6 +48,9 @@ impl Core {
         self.drop_lease = false;
         self.retire_lease = false;
         self.has_reset = false;
+        if std::mem::take(&mut self.has_created) {
+            self.statements.forget();
+        }
         self.portals.clear();
         self.fail_runs(report.sqlstate);
         let was_in_block = self.state.transaction != TransactionState::Idle

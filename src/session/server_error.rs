@@ -22,9 +22,11 @@ impl Core {
         }
         self.is_copying_in = false;
         self.state.has_failed = true;
+        self.has_changed_schema |= self.has_created;
         // A session that may write was told that it may not: by its own wish, or because the server is no primary any more.
         link.is_suspect |= code == sqlstate::READ_ONLY && !self.judge.policy.is_read_only();
-        if is_about_prepared(&code, body) {
+        let is_outdated = code == sqlstate::INTERNAL && matches!(self.replies.front(), Some(Expect::Bind { .. }));
+        if is_outdated || is_about_prepared(&code, body) {
             // What the connection has is not what it is thought to have, or it can never run again.
             self.retire_lease = true;
             // A session that keeps its connection recovers by preparing the text again, under a new name.

@@ -372,6 +372,7 @@ impl Core {
             }
         }
         if now == TransactionState::Idle {
+            self.has_created = false;
             if std::mem::take(&mut self.has_changed_schema) {
                 self.statements.forget();
             }

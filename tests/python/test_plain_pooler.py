@@ -291,3 +291,31 @@ def test_a_statement_that_waits_for_a_connection_can_be_cancelled(single):
         assert isinstance(waiting.exception(), psycopg.errors.QueryCanceled)
         first.execute("COMMIT")
         assert one(second, "SELECT 1") == 1
+
+
+def test_a_text_prepared_with_a_type_that_was_rolled_back_is_prepared_anew(single):
+    """Also where a batch of its own is what failed, and for whoever sends it next."""
+    insert = "INSERT INTO with_types VALUES (%s::passing_type[])"
+
+    def make(conn):
+        conn.execute("CREATE TYPE passing_type AS ENUM ('a', 'b')")
+        conn.execute("CREATE TABLE with_types (c passing_type[])")
+
+    for ending in ("ROLLBACK", "COMMIT", "ROLLBACK"):
+        with connect(single) as conn:
+            conn.execute("BEGIN")
+            make(conn)
+            conn.cursor().executemany(insert, [(["a"],), (["b"],)])
+            if ending == "COMMIT":
+                with pytest.raises(psycopg.errors.UndefinedTable):
+                    conn.execute("SELECT * FROM nowhere")
+            conn.execute(ending)
+    with connect(single) as conn:
+        conn.execute("BEGIN")
+        conn.execute("SAVEPOINT s")
+        make(conn)
+        conn.cursor().executemany(insert, [(["a"],), (["b"],)])
+        conn.execute("ROLLBACK TO SAVEPOINT s")
+        make(conn)
+        conn.cursor().executemany(insert, [(["a"],), (["b"],)])
+        conn.execute("ROLLBACK")
