@@ -143,7 +143,7 @@ pub(super) struct Core {
     passing: Passing,
     pub(super) intent: Intent,
     pub(super) statement_no: u64,
-    /// Tells sessions apart.
+    /// Tells its sequence values from those of other sessions.
     pub(super) serial: u64,
     /// It has asked for currval or lastval.
     pub(super) reads_sequences: bool,
@@ -486,7 +486,7 @@ pub(super) fn behind_opaque() -> Report {
     .hint("Send Sync behind it.")
 }
 
-fn next_serial() -> u64 {
+pub(super) fn next_serial() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }

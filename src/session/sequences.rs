@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::core::Core;
+use super::core::{Core, next_serial};
 use super::state::Pin;
 use crate::guard::Judged;
 use crate::upstream::{Link, SequencesOf};
@@ -32,11 +32,18 @@ impl Core {
         if !judged.moves_sequences {
             return;
         }
-        link.sequences_of = match link.sequences_of {
-            SequencesOf::Nobody => SequencesOf::Session(self.serial),
-            SequencesOf::Session(owner) if owner == self.serial => SequencesOf::Session(owner),
-            SequencesOf::Session(_) | SequencesOf::SessionAndOthers(_) => SequencesOf::SessionAndOthers(self.serial),
+        let last = match link.sequences_of {
+            SequencesOf::Nobody => None,
+            SequencesOf::Session(last) | SequencesOf::SessionAndOthers(last) => Some(last),
         };
+        if last != Some(self.serial) {
+            // What it was given before, on another connection, is outdated: it is not its own any more.
+            self.serial = next_serial();
+            link.sequences_of = match last {
+                None => SequencesOf::Session(self.serial),
+                Some(_) => SequencesOf::SessionAndOthers(self.serial),
+            };
+        }
         if self.judge.sequences().is_kept.load(Relaxed) {
             self.state.pins.add(Pin::Sequence);
         }

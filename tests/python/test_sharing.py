@@ -205,3 +205,23 @@ def test_a_pipeline_is_told_what_its_own_sequence_gave(sequences):
     other.send(parse("SELECT 1"), bind(), execute(), parse("SELECT nextval('mine') - currval('mine')"), bind(), execute(),
                parse("SELECT lastval() - currval('mine')"), bind(), execute(), SYNC)
     assert rows(other.until()) == [["1"], ["0"], ["0"]]
+
+
+def test_an_older_value_on_another_connection_is_not_told(make_proxy, cluster):
+    with cluster.connect("app_int") as conn:
+        conn.execute("CREATE SEQUENCE IF NOT EXISTS older")
+    # Two connections, of which none may be kept for what a sequence gave while the other one is.
+    proxy = make_proxy({"tiers": {"int": {"pool": {"min": 0, "max": 2}}}})
+    with proxy.wire_login() as one, proxy.wire_login() as other, proxy.wire_login() as third:
+        (first,) = rows(one.simple("SELECT nextval('older'), pg_backend_pid()"))
+        # The first connection is taken, so that it moves the sequence on the second.
+        if rows(other.simple("BEGIN; SELECT pg_backend_pid()")) != [first[1:]]:
+            third.simple("BEGIN; SELECT 1")
+            other.simple("COMMIT")
+            other, third = third, other
+        (second,) = rows(one.simple("SELECT nextval('older'), pg_backend_pid()"))
+        assert second[1] != first[1]
+        third.simple("BEGIN; SELECT 1")
+        other.simple("COMMIT")
+        answer = one.simple("SELECT lastval(), pg_backend_pid()")
+        assert rows(answer) in ([], [second]), "its own last, or none"
