@@ -43,19 +43,32 @@ impl Pool {
         });
     }
 
-    /// Looks whether a host is still there and what it should be; if not, its connections are retired.
+    /// Looks whether a host is still there and what it should be; if not, its connections are retired. A server process may hear of
+    /// a demotion before new connections do, so that a host which seems well is looked at once more.
     pub(super) fn doubt(self: &Arc<Self>, host: usize) {
         if self.is_paused() || !self.endpoint.is_doubt_due(host, DOUBT) {
             return;
         }
         let pool = Arc::clone(self);
         tokio::spawn(async move {
-            match pool.endpoint.connect_to(host).await {
-                Ok(connection) => pool.admit(connection),
-                Err(error) if error.is_of_host() => pool.retire(host, &error),
-                Err(error) => tracing::debug!(%error, "a host in doubt could not be looked at"),
+            if pool.look_at(host).await {
+                tokio::time::sleep(DOUBT).await;
+                pool.look_at(host).await;
             }
         });
+    }
+
+    /// Whether a host in doubt is well.
+    async fn look_at(&self, host: usize) -> bool {
+        match self.endpoint.connect_to(host).await {
+            Ok(connection) => {
+                self.admit(connection);
+                return true;
+            }
+            Err(error) if error.is_of_host() => self.retire(host, &error),
+            Err(error) => tracing::debug!(%error, "a host in doubt could not be looked at"),
+        }
+        false
     }
 
     /// Asks one idle connection of each host for a sign of life, now and then. A host that gives none has its connections

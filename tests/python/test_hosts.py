@@ -169,7 +169,7 @@ def test_a_primary_that_becomes_read_only_is_left(make, pair):
             conn.execute("COMMIT")
         pair[0].configure("default_transaction_read_only = on")
         try:
-            seen = wait_until(lambda: _error(clients[0], "CREATE TEMP TABLE t (a int)"), "the demotion takes effect")
+            seen = wait_until(lambda: _error(clients[0], "CREATE TEMP TABLE t (a int) ON COMMIT DROP"), "the demotion takes effect")
             assert seen == "25006"
 
             def moved():
