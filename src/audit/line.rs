@@ -41,8 +41,11 @@ pub(super) fn write(seq: u64, prev: Digest, time_us: i64, record: &Record, out: 
     object.plain("event", record.event.as_str().as_bytes());
     object.text("session", session.map(|s| clip(&s.id, MAX_NAME)))?;
     object.value("statement", record.statement_no.as_ref())?;
-    if let Some(session) = session {
-        object.once(&session.written, |object| who(session, object))?;
+    match session {
+        Some(session) if statement.is_some() => object.once(&session.written, |object| who(session, object))?,
+        // A session that has run nothing keeps nothing: an idle client is to be small.
+        Some(session) => who(session, &mut object)?,
+        None => {}
     }
     object.text("reason", record.reason.as_deref().map(|s| clip(s, MAX_TEXT)))?;
     object.text("verdict", record.verdict.map(Cow::Borrowed))?;
