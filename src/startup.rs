@@ -18,7 +18,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::audit::{Event, Record, SessionContext};
+use crate::audit::{Event, Record, SessionContext, Written};
 use crate::auth::ClientIdentity;
 use crate::policy::sqlstate;
 use crate::server::{Runtime, Server};
@@ -294,6 +294,7 @@ impl Startup {
             client: Some(self.peer),
             application_name: application.map(str::to_owned),
             tls: self.tls.clone(),
+            written: Written::default(),
         };
         self.server.record(Record {
             sqlstate: Some(code.to_owned()),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgbelay::audit::verify::{Finding, Options, Summary, verify};
-use pgbelay::audit::{AuditError, AuditLog, Event, Record, SessionContext, StatementRecord};
+use pgbelay::audit::{AuditError, AuditLog, Event, Record, SessionContext, StatementRecord, Written};
 use pgbelay::config::{self, Role, Tier};
 use pgbelay::policy::WouldDeny;
 use proptest::prelude::*;
@@ -327,7 +327,7 @@ prop_compose! {
         client in proptest::option::of(any::<std::net::SocketAddr>()),
         application_name in proptest::option::of(text()), tls in proptest::option::of(text()),
     ) -> SessionContext {
-        SessionContext { id, user, role, database, tier, client, application_name, tls }
+        SessionContext { id, user, role, database, tier, client, application_name, tls, written: Written::default() }
     }
 }
 
@@ -336,7 +336,7 @@ prop_compose! {
         class in text(), kind in text(), tables in proptest::collection::vec(text(), 0..4), sql in text(),
         fingerprint in text(), traceparent in proptest::option::of(text()),
     ) -> StatementRecord {
-        StatementRecord { class, kind, tables, sql, fingerprint, traceparent }
+        StatementRecord { class, kind, tables, sql, fingerprint, traceparent, written: Written::default() }
     }
 }
 

@@ -42,10 +42,12 @@ impl Digest {
     }
 
     pub(super) fn hex(self) -> [u8; 64] {
+        // Reckoned rather than looked up: many digits at once.
+        let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
         let mut out = [0; 64];
-        for (pair, byte) in out.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
-            pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+        for (i, byte) in self.0.into_iter().enumerate() {
+            out[2 * i] = digit(byte >> 4);
+            out[2 * i + 1] = digit(byte & 15);
         }
         out
     }

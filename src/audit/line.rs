@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::chain::Digest;
 use super::clip::clip;
-use super::record::Record;
+use super::record::{Record, SessionContext, StatementRecord, Written};
 use super::time;
 use crate::policy::WouldDeny;
 
@@ -41,25 +41,18 @@ pub(super) fn write(seq: u64, prev: Digest, time_us: i64, record: &Record, out: 
     object.plain("event", record.event.as_str().as_bytes());
     object.text("session", session.map(|s| clip(&s.id, MAX_NAME)))?;
     object.value("statement", record.statement_no.as_ref())?;
-    if let Some(session) = session {
-        object.text("user", Some(clip(&session.user, MAX_NAME)))?;
-        object.text("role", session.role.map(|role| role.as_str().into()))?;
-        object.text("database", Some(clip(&session.database, MAX_NAME)))?;
-        object.text("tier", session.tier.map(|tier| tier.as_str().into()))?;
-        object.value("client", session.client.as_ref())?;
-        object.text("application_name", session.application_name.as_deref().map(|s| clip(s, MAX_NAME)))?;
-        object.text("tls", session.tls.as_deref().map(|s| clip(s, MAX_TEXT)))?;
+    match session {
+        Some(session) if statement.is_some() => object.once(&session.written, |object| who(session, object))?,
+        // A session that has run nothing keeps nothing: an idle client is to be small.
+        Some(session) => who(session, &mut object)?,
+        None => {}
     }
     object.text("reason", record.reason.as_deref().map(|s| clip(s, MAX_TEXT)))?;
     object.text("verdict", record.verdict.map(Cow::Borrowed))?;
     object.text("rule", record.rule.map(Cow::Borrowed))?;
     object.list("would_deny", would_deny(&record.would_deny))?;
     if let Some(statement) = statement {
-        object.text("class", filled(&statement.class))?;
-        object.text("kind", filled(&statement.kind))?;
-        object.list("tables", tables(&statement.tables))?;
-        object.text("sql", Some(clip_sql(&statement.sql)))?;
-        object.text("fingerprint", filled(&statement.fingerprint))?;
+        object.once(&statement.written, |object| what(statement, object))?;
     }
     object.value("parameters", record.parameters.as_deref().map(parameters).as_ref())?;
     object.value("estimated_rows", record.estimated_rows.as_ref())?;
@@ -74,6 +67,26 @@ pub(super) fn write(seq: u64, prev: Digest, time_us: i64, record: &Record, out: 
     Ok(())
 }
 
+/// The fields that are the same in every record of a session.
+fn who(session: &SessionContext, object: &mut Object<'_>) -> io::Result<()> {
+    object.text("user", Some(clip(&session.user, MAX_NAME)))?;
+    object.text("role", session.role.map(|role| role.as_str().into()))?;
+    object.text("database", Some(clip(&session.database, MAX_NAME)))?;
+    object.text("tier", session.tier.map(|tier| tier.as_str().into()))?;
+    object.value("client", session.client.as_ref())?;
+    object.text("application_name", session.application_name.as_deref().map(|s| clip(s, MAX_NAME)))?;
+    object.text("tls", session.tls.as_deref().map(|s| clip(s, MAX_TEXT)))
+}
+
+/// The fields that are the same in every record of a text.
+fn what(statement: &StatementRecord, object: &mut Object<'_>) -> io::Result<()> {
+    object.text("class", filled(&statement.class))?;
+    object.text("kind", filled(&statement.kind))?;
+    object.list("tables", tables(&statement.tables))?;
+    object.text("sql", Some(clip_sql(&statement.sql)))?;
+    object.text("fingerprint", filled(&statement.fingerprint))
+}
+
 /// A JSON object that is being written. What is `None` or empty is left out; serde_json writes all but the texts that need no
 /// escape, which are nearly all of a line.
 struct Object<'o>(&'o mut Vec<u8>);
@@ -86,6 +99,18 @@ impl<'o> Object<'o> {
 
     fn close(self) {
         self.0.push(b'}');
+    }
+
+    /// Fields that stand in many records: written once, and copied from then on. They are never the first ones.
+    fn once(&mut self, written: &Written, write: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        if let Some(fields) = written.get() {
+            self.0.extend_from_slice(fields);
+            return Ok(());
+        }
+        let start = self.0.len();
+        write(self)?;
+        written.keep(&self.0[start..]);
+        Ok(())
     }
 
     fn key(&mut self, key: &'static str) {
@@ -232,6 +257,7 @@ mod tests {
             client: Some("127.0.0.1:5000".parse().unwrap()),
             application_name: Some("psql".into()),
             tls: Some("TLSv1.3".into()),
+            ..SessionContext::default()
         });
         let record = Record {
             statement: Some(Arc::new(StatementRecord {
@@ -241,6 +267,7 @@ mod tests {
                 sql: "DELETE FROM t -- \"x\"\n".into(),
                 fingerprint: "abc".into(),
                 traceparent: Some("00-1-2-01".into()),
+                written: Written::default(),
             })),
             statement_no: Some(3),
             reason: Some("INC-42".into()),
@@ -258,6 +285,7 @@ mod tests {
             ..Record::of(Event::Deny, &session)
         };
         let text = json(&record);
+        assert_eq!(json(&record), text, "what was kept of the first is the same");
         let rest = text.split_once("\"event\":").unwrap().1;
         assert_eq!(
             rest,
@@ -296,6 +324,7 @@ mod tests {
             client: None,
             application_name: Some(huge.clone()),
             tls: Some(huge.clone()),
+            ..SessionContext::default()
         });
         let record = Record {
             statement: Some(Arc::new(StatementRecord {
@@ -305,6 +334,7 @@ mod tests {
                 sql: huge.clone(),
                 fingerprint: huge.clone(),
                 traceparent: Some(huge.clone()),
+                written: Written::default(),
             })),
             reason: Some(huge.as_str().into()),
             would_deny: vec![would_deny("unbounded-write", &huge); 1000].into(),

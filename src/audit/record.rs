@@ -1,7 +1,7 @@
 //! What is recorded: one [`Record`] becomes one line of the audit trail (docs/audit.md).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::config::{Role, Tier};
@@ -26,6 +26,40 @@ pub struct SessionContext {
     pub application_name: Option<String>,
     /// TLS version and, with a client certificate, its subject.
     pub tls: Option<String>,
+    /// Its fields as they stand in each record.
+    pub written: Written,
+}
+
+/// Fields as the trail writes them, kept once they were written. What is cloned may be changed, so a clone keeps nothing.
+#[derive(Debug, Default)]
+pub struct Written(OnceLock<Box<[u8]>>);
+
+impl Written {
+    /// Longer ones are not kept, in bytes: they are rare, and one record holds enough of them in memory.
+    const MOST: usize = 2 << 10;
+
+    pub(super) fn get(&self) -> Option<&[u8]> {
+        self.0.get().map(|fields| &**fields)
+    }
+
+    pub(super) fn keep(&self, fields: &[u8]) {
+        if fields.len() <= Self::MOST {
+            self.0.get_or_init(|| fields.into());
+        }
+    }
+}
+
+impl Clone for Written {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Written {
+    /// It follows from what stands beside it.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// What happened.
@@ -152,4 +186,6 @@ pub struct StatementRecord {
     pub fingerprint: String,
     /// W3C traceparent of a sqlcommenter comment.
     pub traceparent: Option<String>,
+    /// Its fields, but for the last, as they stand in each record.
+    pub written: Written,
 }

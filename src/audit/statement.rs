@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::clip::{Clipper, clip};
 use super::line::MAX_SQL;
-use super::record::StatementRecord;
+use super::record::{StatementRecord, Written};
 use crate::sql::{Name, Script};
 
 /// Longest joined list of classes, tags or fingerprints, in bytes.
@@ -30,6 +30,7 @@ impl StatementRecord {
             sql: redacted(text, script),
             fingerprint: joined(statements.iter().map(|f| f.fingerprint.as_str()), ","),
             traceparent: script.traceparent.clone(),
+            written: Written::default(),
         }
     }
 }

@@ -241,11 +241,12 @@ impl Core {
         if run.is_refused {
             return;
         }
-        self.finished.push((std::sync::Arc::clone(&run.judged), run.started.elapsed()));
+        let duration = run.started.elapsed();
+        self.finished.push((std::sync::Arc::clone(&run.judged), duration));
         let is_intended = run.judged.permit().is_some_and(|p| p.guards.intent);
         self.would_deny.extend(run.would_deny.iter().map(|entry| entry.rule));
         if run.judged.is_recorded || is_intended || run.sqlstate.is_some() || !run.would_deny.is_empty() {
-            self.records.push(run.result(&self.context));
+            self.records.push(run.result(duration, &self.context));
         }
     }
 }

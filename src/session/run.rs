@@ -1,7 +1,7 @@
 //! One statement on its way: what is counted and recorded of it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::audit::{Event, Record, SessionContext};
 use crate::guard::{Judged, Step};
@@ -119,11 +119,11 @@ impl Run {
     }
 
     /// The record of its end.
-    pub(super) fn result(&mut self, session: &Arc<SessionContext>) -> Record {
+    pub(super) fn result(&mut self, duration: Duration, session: &Arc<SessionContext>) -> Record {
         Record {
             rows: Some(self.rows),
             bytes: Some(self.bytes),
-            duration: Some(self.started.elapsed()),
+            duration: Some(duration),
             sqlstate: self.sqlstate.take(),
             ..self.record(Event::Result, session)
         }

@@ -80,7 +80,9 @@ impl SessionState {
             self.boundary = Some((self.wanted.clone(), link.applied.clone()));
         }
         self.tables.end_transaction();
-        self.tables_at_boundary.clone_from(&self.tables);
+        if self.tables_at_boundary != self.tables {
+            self.tables_at_boundary.clone_from(&self.tables);
+        }
         self.savepoints.clear();
         self.has_failed = false;
     }

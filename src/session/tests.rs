@@ -43,6 +43,7 @@ impl Play {
             client: None,
             application_name: None,
             tls: None,
+            ..SessionContext::default()
         });
         let statements = Arc::new(Statements::new(NonZeroUsize::MIN.saturating_add(100)));
         let mut link = Link::new(Parameters::default());

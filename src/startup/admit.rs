@@ -10,7 +10,7 @@ use pgwire::messages::startup::Authentication;
 use super::authenticate::Login;
 use super::options::StartupOptions;
 use super::{Owner, Place, Refused, Startup, told};
-use crate::audit::{Event, Record, SessionContext};
+use crate::audit::{Event, Record, SessionContext, Written};
 use crate::config::{LookupError, OnAuditFailure, Tier, User, format_duration};
 use crate::guard::{Judge, LocalAction, Route, denial_report, notice_report, works_on_standby};
 use crate::policy::{Pending, SessionTables, WouldDeny, sqlstate};
@@ -72,6 +72,7 @@ impl Startup {
             client: Some(self.peer),
             application_name: options.application_name().map(str::to_owned),
             tls: self.tls.clone(),
+            written: Written::default(),
         });
         let key_size = if self.minor == 0 { CANCEL_KEY.0 } else { CANCEL_KEY.1 };
         let registered = self

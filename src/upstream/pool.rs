@@ -180,7 +180,7 @@ impl Pool {
                 let too_idle = connection.idle_since.elapsed() >= self.limits.idle && open > self.limits.min;
                 let is_lost = !is_open(&connection);
                 has_lost |= is_lost;
-                if is_lost || too_idle || !self.is_fit(&connection) {
+                if is_lost || too_idle || !self.is_fit(&connection, Instant::now()) {
                     open -= 1;
                     stale.push(connection);
                 } else {
@@ -252,7 +252,7 @@ impl Pool {
     fn take_idle(&self) -> Option<Box<Connection>> {
         loop {
             let connection = self.lock().pop_back()?;
-            if self.is_fit(&connection) && is_open(&connection) {
+            if self.is_fit(&connection, Instant::now()) && is_open(&connection) {
                 return Some(connection);
             }
             self.closed();
@@ -260,8 +260,8 @@ impl Pool {
     }
 
     /// Neither too old, nor of a host that was retired, nor of a tier that is paused.
-    fn is_fit(&self, connection: &Connection) -> bool {
-        connection.opened.elapsed() < self.limits.lifetime
+    fn is_fit(&self, connection: &Connection, now: Instant) -> bool {
+        now.saturating_duration_since(connection.opened) < self.limits.lifetime
             && !self.endpoint.is_retired(connection)
             && !self.pause.is_on()
     }
@@ -317,7 +317,7 @@ impl Pool {
     /// Takes in a connection that was made without a slot, if there is room for it.
     pub(super) fn admit(&self, connection: Connection) {
         let is_room = self.open.fetch_add(1, Ordering::Relaxed) < self.limits.max;
-        if is_room && self.is_fit(&connection) {
+        if is_room && self.is_fit(&connection, Instant::now()) {
             self.lock().push_back(Box::new(connection));
         } else {
             self.closed();
@@ -351,12 +351,13 @@ impl Lease {
     /// Returns the connection for the next session, if it is clean; closes it otherwise.
     pub fn give_back(mut self) {
         if let Some(mut connection) = self.connection.take() {
-            if connection.link.is_clean() && self.pool.is_fit(&connection) {
+            let now = Instant::now();
+            if connection.link.is_clean() && self.pool.is_fit(&connection, now) {
                 if connection.link.is_suspect {
                     connection.link.is_suspect = false;
                     self.pool.doubt(connection.host);
                 }
-                connection.idle_since = Instant::now();
+                connection.idle_since = now;
                 self.pool.lock().push_back(connection);
             } else {
                 self.connection = Some(connection);

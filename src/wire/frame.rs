@@ -1,5 +1,7 @@
 //! Cutting messages: a type byte, then a length that counts itself (Postgres documentation, "Message Formats").
 
+use std::ffi::CStr;
+
 use bytes::{Buf, BytesMut};
 
 /// Bytes of a message's header: type and length.
@@ -134,9 +136,8 @@ impl<'a> Reader<'a> {
 
     /// A NUL-terminated string, as bytes.
     pub fn cstr(&mut self) -> Result<&'a [u8], BodyError> {
-        let end = self.rest.iter().position(|&b| b == 0).ok_or(BodyError::Unterminated)?;
-        let (text, rest) = self.rest.split_at(end);
-        self.rest = &rest[1..];
+        let text = CStr::from_bytes_until_nul(self.rest).map_err(|_| BodyError::Unterminated)?.to_bytes();
+        self.rest = &self.rest[text.len() + 1..];
         Ok(text)
     }
 

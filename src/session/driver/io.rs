@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -55,12 +54,10 @@ impl Driver {
     /// Neither side can block the other: as long as one is slow, the other is read only up to a limit.
     pub(super) async fn wait(&mut self, until: WaitFor) -> Wake {
         let now = Instant::now();
-        let policy = Arc::clone(&self.core.judge.policy);
         let activity = self.activity();
-        let deadline = self.limits.next(&policy, activity, now);
+        let deadline = self.limits.next(&self.core.judge.policy, activity, now);
         self.registered.control.set_deadline(deadline);
-        let control = Arc::clone(&self.registered.control);
-        let mut notified = pin!(control.wake.notified());
+        let mut notified = pin!(self.registered.control.wake.notified());
         poll_fn(|cx| {
             if notified.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Wake::Control);
@@ -176,6 +173,7 @@ fn poll_receive(stream: &mut Stream, into: &mut BytesMut, cx: &mut Context<'_>) 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
