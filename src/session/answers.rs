@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 
 use super::core::{Core, Progress, Step};
+use super::prepared::ParseUndo;
 use super::replies::Expect;
 use crate::upstream::Link;
 use crate::wire::{put_bare, put_parse_complete, put_ready};
@@ -45,11 +46,11 @@ impl Core {
     }
 
     /// ParseComplete for a statement that the server need not be asked about.
-    pub(super) fn answer_known_parse(&mut self, name: &str) {
+    pub(super) fn answer_known_parse(&mut self, undo: ParseUndo) {
         if self.replies.is_empty() {
             put_parse_complete(&mut self.out);
         } else {
-            self.replies.push_back(Expect::Known(name.into()));
+            self.replies.push_back(Expect::Known(undo));
         }
     }
 

@@ -28,6 +28,10 @@ impl Core {
             Err(error) => return self.refuse_extended(&body_report(error), link),
         };
         if !parse.name.is_empty() && self.prepared.has(parse.name) {
+            if self.is_server_busy() {
+                // Its own Parse may have been skipped.
+                return self.await_replies(link);
+            }
             let report = match self.state.transaction {
                 TransactionState::Failed => failed_transaction(),
                 TransactionState::Idle | TransactionState::InBlock => Report::error(
@@ -61,7 +65,8 @@ impl Core {
             || self.state.is_orphaned
             || (is_known && link.is_none())
         {
-            self.answer_known_parse(parse.name);
+            let undo = self.prepared.parse(parse.name, prepared);
+            self.answer_known_parse(undo);
         } else {
             let link = match self.place(&judged, link) {
                 Placed::On(link) => link,
@@ -74,20 +79,18 @@ impl Core {
             if parse.name.is_empty() {
                 put_parse("", parse.sql.as_bytes(), parse.types, &mut link.outbox);
                 link.prepared.unnamed = Some(statement.id);
-                let replaced = self.prepared.remove("");
-                self.expect_extended(Expect::Parse { statement: None, name: "".into(), replaced }, link);
+                let undo = self.prepared.parse("", prepared);
+                self.expect_extended(Expect::Parse { statement: None, undo }, link);
             } else if link.prepared.has(&statement) {
-                self.answer_known_parse(parse.name);
+                let undo = self.prepared.parse(parse.name, prepared);
+                self.answer_known_parse(undo);
             } else {
                 self.make_room(&statement, link);
                 put_parse(&statement.name, parse.sql.as_bytes(), parse.types, &mut link.outbox);
-                self.expect_extended(
-                    Expect::Parse { statement: Some(Arc::clone(&statement)), name: parse.name.into(), replaced: None },
-                    link,
-                );
+                let undo = self.prepared.parse(parse.name, prepared);
+                self.expect_extended(Expect::Parse { statement: Some(statement), undo }, link);
             }
         }
-        self.prepared.insert(parse.name, prepared);
         Progress::Consumed
     }
 

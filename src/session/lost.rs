@@ -86,9 +86,7 @@ impl Core {
                 Expect::Answer(bytes) if !has_failed => self.out.extend_from_slice(&bytes),
                 Expect::Known(_) if !has_failed => put_parse_complete(&mut self.out),
                 Expect::Answer(_) => {}
-                Expect::Known(name) => {
-                    self.prepared.remove(&name);
-                }
+                Expect::Known(undo) => self.prepared.undo(undo),
                 Expect::Query(_) => {
                     report.write(&mut self.out);
                     was_told = true;

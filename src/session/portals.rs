@@ -55,18 +55,15 @@ impl Core {
         PortalUndo { name: name.into(), portal, batch }
     }
 
-    /// The last message comes first.
-    pub(super) fn undo_portals(&mut self, messages: Vec<PortalUndo>) {
-        for PortalUndo { name, portal, batch } in messages.into_iter().rev() {
-            if self.portals.get(&name).is_some_and(|portal| portal.batch > batch) {
-                // A batch behind this one has bound it again.
-                continue;
-            }
-            match portal {
-                Some(portal) => self.portals.insert(name, *portal),
-                None => self.portals.remove(&name),
-            };
+    /// A Bind or a Close was skipped, or failed. What a batch behind it has bound stays.
+    pub(super) fn undo_portal(&mut self, undo: PortalUndo) {
+        if self.portals.get(&undo.name).is_some_and(|portal| portal.batch > undo.batch) {
+            return;
         }
+        match undo.portal {
+            Some(portal) => self.portals.insert(undo.name, *portal),
+            None => self.portals.remove(&undo.name),
+        };
     }
 }
 

@@ -30,6 +30,22 @@ impl Prepared {
     }
 }
 
+/// What had the name of a Parse before: it still has it when the server skips the Parse.
+#[derive(Debug)]
+pub(super) struct ParseUndo {
+    /// Of the statement that it makes.
+    id: u64,
+    name: Box<str>,
+    replaced: Option<Prepared>,
+}
+
+impl ParseUndo {
+    /// Its Parse failed, which ends the unnamed statement all the same.
+    pub(super) fn failed(&mut self) {
+        self.replaced = None;
+    }
+}
+
 /// All of them; knows how large they are together.
 #[derive(Debug, Default)]
 pub(super) struct PreparedStatements {
@@ -61,10 +77,26 @@ impl PreparedStatements {
         None
     }
 
-    pub(super) fn insert(&mut self, name: impl Into<Box<str>>, prepared: Prepared) {
+    pub(super) fn insert(&mut self, name: impl Into<Box<str>>, prepared: Prepared) -> Option<Prepared> {
         self.bytes += prepared.size();
-        if let Some(replaced) = self.by_name.insert(name.into(), prepared) {
-            self.bytes -= replaced.size();
+        let replaced = self.by_name.insert(name.into(), prepared)?;
+        self.bytes -= replaced.size();
+        Some(replaced)
+    }
+
+    /// Takes in what a Parse makes.
+    pub(super) fn parse(&mut self, name: &str, prepared: Prepared) -> ParseUndo {
+        let id = prepared.statement.id;
+        ParseUndo { id, name: name.into(), replaced: self.insert(name, prepared) }
+    }
+
+    /// A Parse was skipped, or failed. What was parsed under its name since stays.
+    pub(super) fn undo(&mut self, undo: ParseUndo) {
+        if self.by_name.get(&undo.name).is_some_and(|prepared| prepared.statement.id == undo.id) {
+            self.remove(&undo.name);
+            if let Some(replaced) = undo.replaced {
+                self.insert(undo.name, replaced);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::portals::PortalUndo;
-use super::prepared::Prepared;
+use super::prepared::ParseUndo;
 use super::run::Run;
 use crate::upstream::Statement;
 use crate::wire::Report;
@@ -23,10 +23,8 @@ pub(super) enum Expect {
     Parse {
         /// The statement, if it is named upstream.
         statement: Option<Arc<Statement>>,
-        /// The client's name for it.
-        name: Box<str>,
-        /// What had this name before: it still has it when the server skips the Parse.
-        replaced: Option<Prepared>,
+        /// What had the client's name for it before.
+        undo: ParseUndo,
     },
     /// BindComplete.
     Bind {
@@ -45,8 +43,8 @@ pub(super) enum Expect {
     Sync,
     /// Bytes of the proxy's own for the client.
     Answer(BytesMut),
-    /// ParseComplete of the proxy's own, for the statement of this name: one that the server has accepted before.
-    Known(Box<str>),
+    /// ParseComplete of the proxy's own, for a statement that the server has accepted before.
+    Known(ParseUndo),
     /// An exchange of the proxy's own: the client sees nothing of it.
     Own(Own),
 }

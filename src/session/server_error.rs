@@ -110,10 +110,9 @@ impl Core {
                     self.out.extend_from_slice(message);
                 }
             },
-            Expect::Parse { statement, name, replaced } => {
+            Expect::Parse { statement, undo } => {
                 forget(statement.as_deref(), link);
-                *replaced = None;
-                self.prepared.remove(name);
+                undo.failed();
                 self.pass_reply(message);
             }
             Expect::Bind { statement: name, .. } => match self.prepared.get(name) {
@@ -142,31 +141,23 @@ impl Core {
             held.sqlstate.get_or_insert_with(|| sqlstate::FAILED_TRANSACTION.to_owned());
             self.finish(&mut held);
         }
-        let mut undone = vec![];
+        let mut skipped = vec![];
+        let mut has_sync = false;
         while let Some(expected) = self.replies.pop_front() {
             match expected {
                 Expect::Sync => {
                     self.replies.push_front(Expect::Sync);
-                    self.undo_portals(undone);
-                    return;
+                    has_sync = true;
+                    break;
                 }
-                Expect::Bind { undo, .. } | Expect::Close(undo) => undone.push(undo),
+                Expect::Bind { .. } | Expect::Close(_) | Expect::Parse { .. } | Expect::Known(_) => {
+                    skipped.push(expected)
+                }
                 Expect::Execute(mut run) => {
                     run.sqlstate.get_or_insert_with(|| sqlstate::FAILED_TRANSACTION.to_owned());
                     self.finish(&mut run);
                 }
-                // A statement that was to be parsed is not.
-                Expect::Parse { statement, name, replaced } => {
-                    forget(statement.as_deref(), link);
-                    self.prepared.remove(&name);
-                    if let Some(replaced) = replaced {
-                        self.prepared.insert(name, replaced);
-                    }
-                }
                 Expect::Own(Own::Parse(statement)) => forget(statement.as_deref(), link),
-                Expect::Known(name) => {
-                    self.prepared.remove(&name);
-                }
                 // The server still has what was to be closed.
                 Expect::Own(Own::Close) => self.retire_lease = true,
                 Expect::Own(Own::Aside { what: Aside::ForgetSequences, .. }) => Self::keep_foreign_sequences(link),
@@ -174,7 +165,21 @@ impl Core {
                 Expect::Query(_) | Expect::Step(_) | Expect::SingleStep(_) | Expect::Describe | Expect::Own(_) => {}
             }
         }
-        self.undo_portals(undone);
+        // What the last of them has replaced comes back first.
+        for expected in skipped.into_iter().rev() {
+            match expected {
+                Expect::Bind { undo, .. } | Expect::Close(undo) => self.undo_portal(undo),
+                Expect::Parse { statement, undo } => {
+                    forget(statement.as_deref(), link);
+                    self.prepared.undo(undo);
+                }
+                Expect::Known(undo) => self.prepared.undo(undo),
+                _ => {}
+            }
+        }
+        if has_sync {
+            return;
+        }
         // The client's Sync is still to come.
         self.is_skipping = true;
         self.is_unflushed = false;

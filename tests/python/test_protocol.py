@@ -517,3 +517,20 @@ def test_a_portal_that_a_savepoint_took_away_can_be_bound_again(wire):
     wire.simple("ROLLBACK TO s")
     wire.send(parse("SELECT 8"), bind("", "x"), bind("", "x"), SYNC)
     assert w.errors(wire.until()) == ["42P03"]
+
+
+def test_skipped_unnamed_statements_leave_the_one_before(wire):
+    wire.send(parse("SELECT 1/0"), bind(), execute(), parse("SELECT 2"), bind(), parse("SELECT 3"), bind(), parse("SELECT 4"), SYNC,
+              bind(), execute(), SYNC)
+    assert w.errors(wire.until()) == ["22012"]
+    assert w.errors(wire.until()) == ["22012"]
+    wire.send(bind(), execute(), SYNC)
+    assert w.errors(wire.until()) == ["22012"]
+
+
+def test_what_a_later_batch_prepares_outlives_the_error_of_an_earlier_one(wire):
+    wire.send(parse("SELECT 1/0"), bind(), execute(), parse("SELECT 1", "b"), SYNC, parse("SELECT 2", "b"), parse("SELECT 3"), SYNC)
+    assert w.errors(wire.until()) == ["22012"]
+    assert w.errors(wire.until()) == []
+    wire.send(bind("b"), execute(), bind(), execute(), SYNC)
+    assert rows(wire.until()) == [["2"], ["3"]]
