@@ -392,10 +392,12 @@ class World:
             self._differ(session, f"ParameterStatus: {sorted(both)}")
         session.status = messages[-1].body.decode()
         if session.may_hold and session.status == "I":
-            (answer,) = [m for m in session.direct.simple(HELD) if m.kind in "DE"]
+            answers = session.direct.simple(HELD)
+            (answer,) = [m for m in answers if m.kind in "DE"]
             session.may_hold = answer.kind == "E" or answer.row() != ["0"]
             # As on the other side: a simple query ends the unnamed statement.
-            session.proxied.simple("")
+            for name, messages in (("direct", answers), ("proxied", session.proxied.simple(""))):
+                session.told[name] += [_notification(m) for m in messages if m.kind == "A"]
 
     def _compare_notifications(self):
         for session in self.sessions:
