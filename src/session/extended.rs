@@ -79,14 +79,18 @@ impl Core {
             if parse.name.is_empty() {
                 put_parse("", parse.sql.as_bytes(), parse.types, &mut link.outbox);
                 link.prepared.unnamed = Some(statement.id);
+                link.prepared.parse_sent(&statement, self.syncs.0);
                 let undo = self.prepared.parse("", prepared);
                 self.expect_extended(Expect::Parse { statement: None, undo }, link);
+            } else if self.is_in_doubt(&statement, link) {
+                return self.await_replies(Some(link));
             } else if link.prepared.has(&statement) {
                 let undo = self.prepared.parse(parse.name, prepared);
                 self.answer_known_parse(undo);
             } else {
                 self.make_room(&statement, link);
                 put_parse(&statement.name, parse.sql.as_bytes(), parse.types, &mut link.outbox);
+                link.prepared.parse_sent(&statement, self.syncs.0);
                 let undo = self.prepared.parse(parse.name, prepared);
                 self.expect_extended(Expect::Parse { statement: Some(statement), undo }, link);
             }
@@ -135,6 +139,9 @@ impl Core {
                 Ok(planned) => planned,
                 Err(progress) => return progress,
             };
+            if self.is_in_doubt(&prepared.statement, link) {
+                return self.await_replies(Some(link));
+            }
             if self.has_opaque_in_flight() && !has_statement(bind.statement.is_empty(), &prepared.statement, link) {
                 return self.refuse_extended(&behind_opaque(), Some(link));
             }
@@ -188,6 +195,7 @@ impl Core {
         }
         match portal {
             Some(name) => put_target(b'D', b'P', name, &mut link.outbox),
+            None if self.is_in_doubt(&prepared.statement, link) => return self.await_replies(Some(link)),
             None => {
                 let is_unnamed = matches!(target, Target::Statement(""));
                 if self.has_opaque_in_flight() && !has_statement(is_unnamed, &prepared.statement, link) {
@@ -219,6 +227,10 @@ impl Core {
             Err(error) => return self.refuse_extended(&body_report(error), link),
         };
         let Some(portal) = self.portals.get(name) else { return self.refuse_extended(&no_portal(name), link) };
+        if (self.syncs.1..self.syncs.0).contains(&portal.batch) {
+            // An earlier batch has bound it, whose end is not known: an error may have left another portal there.
+            return self.await_replies(link);
+        }
         let judged = Arc::clone(&portal.prepared.judged);
         if !self.still_holds(&judged) || judged.denial().is_some() {
             // Policy, catalog, time window or reason have changed since: judged again, and if the way has changed, refused.
@@ -378,6 +390,7 @@ impl Core {
             if link.prepared.unnamed != Some(statement.id) {
                 put_parse("", statement.sql.as_bytes(), &statement.types, &mut link.outbox);
                 link.prepared.unnamed = Some(statement.id);
+                link.prepared.parse_sent(statement, self.syncs.0);
                 self.expect_extended(Expect::Own(Own::Parse(None)), link);
             }
             return "";
@@ -385,9 +398,15 @@ impl Core {
         if !link.prepared.has(statement) {
             self.make_room(statement, link);
             put_parse(&statement.name, statement.sql.as_bytes(), &statement.types, &mut link.outbox);
+            link.prepared.parse_sent(statement, self.syncs.0);
             self.expect_extended(Expect::Own(Own::Parse(Some(Arc::clone(statement)))), link);
         }
         &statement.name
+    }
+
+    /// Whether it rests on an answer to an earlier batch that the connection has the statement.
+    fn is_in_doubt(&self, statement: &Statement, link: &Link) -> bool {
+        self.syncs.0 != self.syncs.1 && link.prepared.is_in_doubt(statement, self.syncs.0)
     }
 
     /// Notes that the connection will have the statement, and closes another if it has too many.

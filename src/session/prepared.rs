@@ -33,9 +33,8 @@ impl Prepared {
 /// What had the name of a Parse before: it still has it when the server skips the Parse.
 #[derive(Debug)]
 pub(super) struct ParseUndo {
-    /// Of the statement that it makes.
-    id: u64,
-    name: Box<str>,
+    /// The very name that the Parse gave: another Parse of the same name has one of its own.
+    name: Arc<str>,
     replaced: Option<Prepared>,
 }
 
@@ -86,16 +85,15 @@ impl PreparedStatements {
 
     /// Takes in what a Parse makes.
     pub(super) fn parse(&mut self, name: &str, prepared: Prepared) -> ParseUndo {
-        let id = prepared.statement.id;
-        ParseUndo { id, name: name.into(), replaced: self.insert(name, prepared) }
+        ParseUndo { name: Arc::clone(&prepared.name), replaced: self.insert(name, prepared) }
     }
 
     /// A Parse was skipped, or failed. What was parsed under its name since stays.
     pub(super) fn undo(&mut self, undo: ParseUndo) {
-        if self.by_name.get(&undo.name).is_some_and(|prepared| prepared.statement.id == undo.id) {
+        if self.by_name.get(&*undo.name).is_some_and(|prepared| Arc::ptr_eq(&prepared.name, &undo.name)) {
             self.remove(&undo.name);
             if let Some(replaced) = undo.replaced {
-                self.insert(undo.name, replaced);
+                self.insert(&*undo.name, replaced);
             }
         }
     }

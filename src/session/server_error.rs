@@ -150,14 +150,19 @@ impl Core {
                     has_sync = true;
                     break;
                 }
-                Expect::Bind { .. } | Expect::Close(_) | Expect::Parse { .. } | Expect::Known(_) => {
-                    skipped.push(expected)
+                Expect::Parse { .. } => {
+                    link.prepared.parse_ended();
+                    skipped.push(expected);
                 }
+                Expect::Bind { .. } | Expect::Close(_) | Expect::Known(_) => skipped.push(expected),
                 Expect::Execute(mut run) => {
                     run.sqlstate.get_or_insert_with(|| sqlstate::FAILED_TRANSACTION.to_owned());
                     self.finish(&mut run);
                 }
-                Expect::Own(Own::Parse(statement)) => forget(statement.as_deref(), link),
+                Expect::Own(Own::Parse(statement)) => {
+                    link.prepared.parse_ended();
+                    forget(statement.as_deref(), link);
+                }
                 // The server still has what was to be closed.
                 Expect::Own(Own::Close) => self.retire_lease = true,
                 Expect::Own(Own::Aside { what: Aside::ForgetSequences, .. }) => Self::keep_foreign_sequences(link),

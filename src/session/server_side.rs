@@ -287,10 +287,12 @@ impl Core {
         };
         self.pass_reply(message);
         if ends
-            && let Some(Expect::Parse { statement: Some(statement), .. } | Expect::Own(Own::Parse(Some(statement)))) =
-                self.replies.pop_front()
+            && let Some(Expect::Parse { statement, .. } | Expect::Own(Own::Parse(statement))) = self.replies.pop_front()
         {
-            statement.set_valid(true);
+            link.prepared.parse_ended();
+            if let Some(statement) = statement {
+                statement.set_valid(true);
+            }
         }
         Ok(())
     }

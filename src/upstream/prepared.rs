@@ -1,6 +1,6 @@
 //! Protocol-level prepared statements: one text has one name on every upstream connection, whoever prepared it.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -115,13 +115,15 @@ pub const PREPARED_PER_CONNECTION: usize = 500;
 #[derive(Debug)]
 pub struct PreparedCache {
     known: LruCache<u64, Arc<Statement>>,
+    /// Those whose Parse is not answered yet, and the batch that it was sent in.
+    unanswered: VecDeque<(u64, u64)>,
     /// The statement behind the unnamed one.
     pub unnamed: Option<u64>,
 }
 
 impl Default for PreparedCache {
     fn default() -> Self {
-        Self { known: LruCache::unbounded(), unnamed: None }
+        Self { known: LruCache::unbounded(), unanswered: VecDeque::new(), unnamed: None }
     }
 }
 
@@ -135,6 +137,21 @@ impl PreparedCache {
     pub fn add(&mut self, statement: &Arc<Statement>) -> Option<Arc<Statement>> {
         self.known.put(statement.id, Arc::clone(statement));
         if self.known.len() > PREPARED_PER_CONNECTION { self.known.pop_lru().map(|(_, s)| s) } else { None }
+    }
+
+    /// A Parse of a statement is on its way, in the batch of this number.
+    pub fn parse_sent(&mut self, statement: &Statement, batch: u64) {
+        self.unanswered.push_back((statement.id, batch));
+    }
+
+    /// The first Parse on its way was answered, or skipped because of an error.
+    pub fn parse_ended(&mut self) {
+        self.unanswered.pop_front();
+    }
+
+    /// Whether its Parse was sent in a batch before this one and may yet be skipped: the connection has something else then.
+    pub fn is_in_doubt(&self, statement: &Statement, batch: u64) -> bool {
+        self.unanswered.iter().any(|&(id, sent)| id == statement.id && sent < batch)
     }
 
     /// Forgets those that are none of these, and returns them: they are about to be closed.

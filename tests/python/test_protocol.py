@@ -534,3 +534,37 @@ def test_what_a_later_batch_prepares_outlives_the_error_of_an_earlier_one(wire):
     assert w.errors(wire.until()) == []
     wire.send(bind("b"), execute(), bind(), execute(), SYNC)
     assert rows(wire.until()) == [["2"], ["3"]]
+
+
+def test_what_an_earlier_batch_failed_to_parse_is_parsed_by_the_next(wire):
+    """Both batches are on their way before the server has answered the first."""
+    wire.send(parse("SELECT 5", "kept"), SYNC, parse("SELECT 1/0", "bad"), SYNC)
+    assert not w.errors(wire.until() + wire.until())
+    wire.simple("DISCARD PLANS")
+    wire.send(bind("bad"), execute(), bind("kept"), execute(), SYNC, bind("kept"), execute(), SYNC)
+    assert w.errors(wire.until()) == ["22012"]
+    assert rows(wire.until()) == [["5"]]
+    wire.send(bind("bad"), execute(), parse("SELECT 6"), bind(), execute(), SYNC, parse("SELECT 7"), SYNC, bind(), execute(), SYNC)
+    assert w.errors(wire.until()) == ["22012"]
+    assert not w.errors(wire.until())
+    assert rows(wire.until()) == [["7"]]
+
+
+def test_an_unnamed_statement_that_was_skipped_is_not_another_one(wire):
+    """Nor that of another session that had the connection before."""
+    wire.send(parse("SELECT 1/0", "bad"), parse("SELECT 'before'"), SYNC)
+    assert not w.errors(wire.until())
+    wire.send(bind("bad"), execute(), parse("SELECT 'skipped'"), SYNC, bind(), execute(), SYNC)
+    assert w.errors(wire.until()) == ["22012"]
+    assert rows(wire.until()) == [["before"]]
+
+
+def test_a_portal_that_was_skipped_is_not_the_one_before(wire):
+    wire.simple("BEGIN; SAVEPOINT s")
+    wire.send(parse("SELECT 'before'"), bind("", "x"), SYNC)
+    wire.until()
+    wire.simple("RELEASE s; SAVEPOINT s")
+    wire.send(parse("SELECT 1/0"), bind(), execute(), close("P", "x"), parse("SELECT 'skipped'"), bind("", "x"), SYNC,
+              parse("ROLLBACK TO s"), bind(), execute(), execute("x"), SYNC)
+    assert w.errors(wire.until()) == ["22012"]
+    assert rows(wire.until()) == [["before"]]
