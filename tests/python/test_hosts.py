@@ -107,7 +107,7 @@ def test_prefer_standby_leaves_the_primary_once_there_is_a_standby(pair, make):
 
 
 def test_a_dead_host_is_passed_over_and_then_tried_last(pair, make):
-    """The first attempt notices; the next ones begin with the host that works."""
+    """The first attempts notice, of which two may be under way at once; the next ones begin with the host that works."""
     with Relay() as dead:
         proxy = make([dead.port, pair[0].port], "target_session_attrs=read-write")
         before = dead.accepted
@@ -115,7 +115,7 @@ def test_a_dead_host_is_passed_over_and_then_tried_last(pair, make):
             for conn in (a, b):
                 conn.execute("BEGIN")
                 conn.execute("SELECT 1")
-        assert dead.accepted - before <= 1
+        assert dead.accepted - before <= 2
         checks = proxy.http("/readyz")[1]
         assert f"127.0.0.1:{dead.port} (not used), 127.0.0.1:{pair[0].port} (primary)" in checks
 

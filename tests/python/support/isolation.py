@@ -363,6 +363,8 @@ class World:
             session.direct.send(action.data)
         for session, action in batch:
             self._compare(session, action)
+            if action.alone and "otify" in action.label.lower():
+                self._compare_notifications()
         self.actions += len(batch)
 
     def _action(self, session):
@@ -373,7 +375,9 @@ class World:
             is_refused = self.refused and self.refused.search(action.label)
             # The proxy answers it, so that it takes no snapshot: SET TRANSACTION ISOLATION LEVEL is possible behind it.
             is_snapshot_missed = action.label == "DEALLOCATE ALL" and session.status == "T"
-            if not is_refused and not is_snapshot_missed and not (action.holds and full and not session.holds()):
+            # It is told at once, before anybody stops listening.
+            is_told_later = "otify" in action.label.lower() and action.alone and session.status != "I"
+            if not is_refused and not is_snapshot_missed and not is_told_later and not (action.holds and full and not session.holds()):
                 return action
 
     def _compare(self, session, action):
