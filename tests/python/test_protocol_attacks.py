@@ -272,3 +272,18 @@ def test_a_slow_first_packet_is_given_up(make_proxy):
         conn.send(startup_packet({"user": "alice"})[:9])
         conn.rest()
         assert time.monotonic() - started < 8
+
+
+# --- what an error leaves in place ---
+
+
+def test_what_an_error_left_in_place_of_a_skipped_statement_is_judged_as_what_it_is(make_proxy, cluster):
+    """Both batches are on their way before the server has answered: the second has the statement of before, not the skipped one."""
+    proxy = make_proxy()
+    with proxy.wire_login("app", "prod") as conn:
+        conn.send(parse("SELECT 1/0", "bad"), parse("UPDATE projects SET status = status WHERE id = 1"), SYNC)
+        assert not w.errors(conn.until())
+        conn.send(bind("bad"), execute(), parse("SELECT 'skipped'"), SYNC, bind(), execute(), SYNC)
+        assert w.errors(conn.until()) == ["22012"]
+        assert [m.body for m in conn.until() if m.kind == "C"] == [b"UPDATE 1\0"]
+        assert proxy.wait_record("statement", kind="UPDATE")["sql"].startswith("UPDATE projects")
