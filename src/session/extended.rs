@@ -56,7 +56,11 @@ impl Core {
         let prepared =
             Prepared { name: parse.name.into(), judged: Arc::clone(&judged), statement: Arc::clone(&statement) };
         if self.replies.is_empty() && self.state.transaction == TransactionState::Failed && !ends_block(&judged) {
-            // As the server says before it looks at the text, which it may not be asked about.
+            // As the server says before it looks at the text, which it may not be asked about, but after it has dropped the
+            // unnamed statement.
+            if parse.name.is_empty() {
+                self.prepared.remove("");
+            }
             return self.refuse_extended(&failed_transaction(), link);
         }
         let is_known = !parse.name.is_empty() && statement.is_valid();

@@ -568,3 +568,9 @@ def test_a_portal_that_was_skipped_is_not_the_one_before(wire):
               parse("ROLLBACK TO s"), bind(), execute(), execute("x"), SYNC)
     assert w.errors(wire.until()) == ["22012"]
     assert rows(wire.until()) == [["before"]]
+
+
+def test_a_parse_in_a_failed_block_ends_the_unnamed_statement(wire):
+    wire.simple("BEGIN")
+    wire.send(parse("SELECT 1/0"), bind(), execute(), SYNC, parse("SELECT 2"), SYNC, bind(), SYNC)
+    assert [w.errors(wire.until()) for _ in range(3)] == [["22012"], ["25P02"], ["26000"]]

@@ -375,9 +375,9 @@ class World:
             is_refused = self.refused and self.refused.search(action.label)
             # The proxy answers it, so that it takes no snapshot: SET TRANSACTION ISOLATION LEVEL is possible behind it.
             is_snapshot_missed = action.label == "DEALLOCATE ALL" and session.status == "T"
-            # It is told at once, before anybody stops listening.
-            is_told_later = "otify" in action.label.lower() and action.alone and session.status != "I"
-            if not is_refused and not is_snapshot_missed and not is_told_later and not (action.holds and full and not session.holds()):
+            # Told at once, before anybody stops listening, and unlocked before anybody waits.
+            is_for_later = any(word in action.label for word in ("NOTIFY channel", "'channel_", "ALTER TABLE")) and session.status != "I"
+            if not is_refused and not is_snapshot_missed and not is_for_later and not (action.holds and full and not session.holds()):
                 return action
 
     def _compare(self, session, action):
