@@ -362,8 +362,13 @@ impl SessionState {
     /// Whether the session has its initial value of a parameter back, which the connection does not have yet.
     pub(super) fn is_reset(&self, parameter: &str, link: &Link) -> bool {
         let name = parameter.to_lowercase();
-        let wanted = self.wanted.get(&name);
-        let is_applied = match &link.applied {
+        // An error undoes a RESET before ROLLBACK is said.
+        let (wanted, applied) = match &self.boundary {
+            Some((wanted, applied)) if self.has_failed => (wanted, applied),
+            _ => (&self.wanted, &link.applied),
+        };
+        let wanted = wanted.get(&name);
+        let is_applied = match applied {
             Applied::Known(applied) => applied.get(&name) == wanted,
             // Behind DISCARD ALL, say: everything is set again before the next statement.
             Applied::Unknown => false,

@@ -574,3 +574,16 @@ def test_a_parse_in_a_failed_block_ends_the_unnamed_statement(wire):
     wire.simple("BEGIN")
     wire.send(parse("SELECT 1/0"), bind(), execute(), SYNC, parse("SELECT 2"), SYNC, bind(), SYNC)
     assert [w.errors(wire.until()) for _ in range(3)] == [["22012"], ["25P02"], ["26000"]]
+
+
+def test_an_error_takes_back_a_reset(proxy):
+    with proxy.wire_login("app", "int") as wire:
+        before = wire.parameters["application_name"]
+        wire.simple("SET application_name = 'one'")
+        wire.simple("BEGIN")
+        wire.simple("RESET ALL")
+        assert wire.parameters["application_name"] == before
+        assert w.errors(wire.simple("SELECT 1/0")) == ["22012"]
+        assert wire.parameters["application_name"] == "one"
+        wire.simple("ROLLBACK")
+        assert rows(wire.simple("SHOW application_name")) == [["one"]]
