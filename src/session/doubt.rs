@@ -31,9 +31,10 @@ struct Asked {
 /// The pins that the server can be asked for, each with its question. Every name is qualified: search_path is the client's.
 const PIN_QUESTIONS: [(&str, &str); 5] = [
     (
+        // What is in the schema depends on it (2615: pg_namespace), of whatever kind it is.
         "temporary object",
-        "EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
-         OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pronamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())",
+        "EXISTS (SELECT FROM pg_catalog.pg_depend WHERE refclassid OPERATOR(pg_catalog.=) '2615'::pg_catalog.oid \
+         AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())",
     ),
     ("listen", "EXISTS (SELECT FROM pg_catalog.pg_listening_channels())"),
     (
