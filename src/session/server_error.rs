@@ -86,11 +86,7 @@ impl Core {
                         run.sqlstate.get_or_insert(code);
                     }
                 }
-                Own::Parse(statement) => {
-                    forget(statement.as_deref(), link);
-                    self.out.extend_from_slice(message);
-                }
-                Own::Close => self.out.extend_from_slice(message),
+                Own::Parse(_) | Own::Close => self.out.extend_from_slice(message),
                 Own::Plan => {
                     self.pass_plan_error(body);
                     if let Some(stepwise) = &mut self.stepwise {
@@ -101,17 +97,13 @@ impl Core {
                     }
                 }
                 Own::Aside { what: Aside::Plan, .. } => self.pass_plan_error(body),
-                Own::Aside { what: what @ (Aside::ReadOnly | Aside::Count(_) | Aside::ForgetSequences), .. } => {
-                    if *what == Aside::ForgetSequences {
-                        Self::keep_foreign_sequences(link);
-                    }
+                Own::Aside { what: Aside::ReadOnly | Aside::Count(_) | Aside::ForgetSequences, .. } => {
                     // Its name may still be there.
                     self.retire_lease = true;
                     self.out.extend_from_slice(message);
                 }
             },
-            Expect::Parse { statement, undo } => {
-                forget(statement.as_deref(), link);
+            Expect::Parse { undo, .. } => {
                 undo.failed();
                 self.pass_reply(message);
             }
