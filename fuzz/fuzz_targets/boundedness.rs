@@ -1,75 +1,7 @@
 //! Any predicate: what is said of it follows the rules of logic, however it is written.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use pgbelay::sql::{Boundedness, Kind, classify};
+#[path = "../properties/boundedness.rs"]
+mod boundedness;
 
-/// Longer ones run out of the fuel that keeps reading linear, and count as bounded then.
-const MOST: usize = 400;
-
-fuzz_target!(|data: &[u8]| {
-    let Ok(predicate) = std::str::from_utf8(data) else { return };
-    if predicate.len() > MOST || !is_closed(predicate) {
-        return;
-    }
-    let p = format!("({predicate}\n)");
-    let Some(bound) = of(&p) else { return };
-
-    // Another condition on the target's rows bounds whatever it is.
-    is(&format!("{p} AND id = 5"), "bounded");
-    is(&format!("id = 5 AND {p}"), "bounded");
-    is(&format!("{p} OR true"), "tautology");
-    match bound {
-        Boundedness::Tautology(_) => {
-            for same in ["({p})", "{p} AND {p}", "{p} OR {p}", "NOT (NOT {p})", "true AND {p}", "{p} OR id = 5", "{p} IS TRUE OR id = 7", "CASE WHEN {p} THEN true ELSE false END"] {
-                is(&same.replace("{p}", &p), "tautology");
-            }
-            is(&format!("NOT {p}"), "bounded");
-        }
-        Boundedness::NotOnTarget(_) => {
-            for same in ["({p})", "{p} AND {p}", "{p} OR {p}", "true AND {p}", "{p} OR false"] {
-                is(&same.replace("{p}", &p), "not on target");
-            }
-        }
-        Boundedness::Bounded => {
-            for same in ["({p})", "{p} AND {p}", "true AND {p}", "{p} OR false"] {
-                is(&same.replace("{p}", &p), "bounded");
-            }
-        }
-        Boundedness::Missing | Boundedness::NotApplicable => panic!("there is a WHERE: {p}"),
-    }
-    // What it is does not depend on the verb.
-    let update = classify(&format!("UPDATE t SET a = 1 WHERE {p}"));
-    assert_eq!(update.statements[0].writes[0].bound, bound, "UPDATE with {p}");
-});
-
-/// What is said of a predicate; `None` where it is none, or is not understood.
-fn of(predicate: &str) -> Option<Boundedness> {
-    let script = classify(&format!("DELETE FROM t WHERE {predicate}"));
-    let [statement] = script.statements.as_slice() else { return None };
-    let [write] = statement.writes.as_slice() else { return None };
-    (statement.kind == Kind::Delete && write.table.name == "t").then(|| write.bound.clone())
-}
-
-fn is(predicate: &str, expected: &str) {
-    // Deeper than the parser goes, it is not understood, and refused for that.
-    let Some(found) = of(predicate) else { return };
-    let found = match found {
-        Boundedness::Tautology(_) => "tautology",
-        Boundedness::NotOnTarget(_) => "not on target",
-        Boundedness::Bounded => "bounded",
-        Boundedness::Missing => "missing",
-        Boundedness::NotApplicable => "not applicable",
-    };
-    assert_eq!(found, expected, "{predicate}");
-}
-
-/// Whether every parenthesis that is opened is closed, and none before that, so that it stays whole in parentheses.
-fn is_closed(predicate: &str) -> bool {
-    let mut depth = 0i32;
-    let never_below = predicate.chars().all(|c| {
-        depth += i32::from(c == '(') - i32::from(c == ')');
-        depth >= 0
-    });
-    never_below && depth == 0
-}
+libfuzzer_sys::fuzz_target!(|data: &[u8]| boundedness::check(data));

@@ -12,6 +12,9 @@ use crate::guard::Judged;
 use crate::upstream::{Link, SequencesOf};
 use crate::wire::TransactionState;
 
+/// Makes a connection forget them.
+pub(super) const FORGET_SEQUENCES: &str = "DISCARD SEQUENCES;";
+
 impl Core {
     /// Notes that the session asks for these values. One that asks outside a block, or has a table or function ask, needs them
     /// to last from one transaction to the next.
@@ -49,8 +52,8 @@ impl Core {
         }
     }
 
-    /// What makes the connection forget the values of another session, before this one could see them.
-    pub(super) fn forget_foreign_sequences(&mut self, link: &mut Link) -> Option<&'static str> {
+    /// Whether the connection has the values of another session, and this one could see them.
+    pub(super) fn has_foreign_sequences(&self, link: &Link) -> bool {
         let is_foreign = match link.sequences_of {
             SequencesOf::Nobody => false,
             SequencesOf::Session(owner) => owner != self.serial,
@@ -61,14 +64,10 @@ impl Core {
             }
         };
         let is_asked = self.reads_sequences || self.judge.sequences().is_asked.load(Relaxed);
-        if !is_foreign || !is_asked || self.state.transaction == TransactionState::Failed {
-            return None;
-        }
-        link.sequences_of = SequencesOf::Nobody;
-        Some("DISCARD SEQUENCES")
+        is_foreign && is_asked && self.state.transaction != TransactionState::Failed
     }
 
-    /// The statement that [`Core::forget_foreign_sequences`] had in a batch did not run.
+    /// [`FORGET_SEQUENCES`] did not run in a batch.
     pub(super) fn keep_foreign_sequences(link: &mut Link) {
         // No session has this number.
         link.sequences_of = SequencesOf::SessionAndOthers(u64::MAX);

@@ -8,11 +8,12 @@ use super::intent::IntentGate;
 use super::place::Placed;
 use super::replies::{Aside, Expect, Own};
 use super::run::Run;
+use super::sequences::FORGET_SEQUENCES;
 use super::stepwise::Stepwise;
 use crate::guard::{Judged, Route, notice_report};
 use crate::policy::{Notice, Pending, Permit, reads_texts_otherwise, sqlstate};
 use crate::sql::{Effect, Facts, classify};
-use crate::upstream::Link;
+use crate::upstream::{Link, SequencesOf};
 use crate::wire::{
     BodyError, Report, TransactionState, put_command_complete, put_empty_query, put_query, put_ready, read_query_bytes,
 };
@@ -158,20 +159,28 @@ impl Core {
 
     /// Makes the connection's settings the session's; `Some` while that is under way.
     pub(super) fn apply_settings(&mut self, link: &mut Link) -> Option<Progress> {
-        let forget = self.forget_foreign_sequences(link);
+        let has_foreign_sequences = self.has_foreign_sequences(link);
         if self.is_unsynced {
             // A query of the proxy's would commit the batch. The settings are those that the batch began with.
-            if let Some(forget) = forget {
-                self.send_aside(forget, Aside::ForgetSequences, link);
+            if has_foreign_sequences {
+                link.sequences_of = SequencesOf::Nobody;
+                self.send_aside(FORGET_SEQUENCES, Aside::ForgetSequences, link);
             }
             return None;
         }
-        let sql = match (forget, self.state.settings_to_send(link)) {
-            (None, None) => return None,
-            (Some(forget), None) => forget.to_owned(),
-            (None, Some(settings)) => settings,
-            (Some(forget), Some(settings)) => format!("{forget};{settings}"),
-        };
+        let settings = self.state.settings_to_send(link);
+        if !has_foreign_sequences && settings.is_none() {
+            return None;
+        }
+        if self.is_server_busy() {
+            // An error on its way may fail the block, in which nothing can be set any more.
+            return Some(self.await_replies(Some(link)));
+        }
+        let mut sql = settings.unwrap_or_default();
+        if has_foreign_sequences {
+            link.sequences_of = SequencesOf::Nobody;
+            sql.insert_str(0, FORGET_SEQUENCES);
+        }
         self.send_query(sql.as_bytes(), link);
         self.replies.push_back(Expect::Own(Own::Settings));
         Some(Progress::Stop(Step::AwaitReplies))

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::doubt::Doubt;
 use crate::policy::SessionTables;
 use crate::sql::{Effect, Scope, SettingValue};
-use crate::upstream::{Applied, Link, SequencesOf, Settings, difference, is_partial, is_read_at_parse};
+use crate::upstream::{
+    Applied, Link, SequencesOf, Settings, difference, difference_in_block, is_partial, is_read_at_parse,
+};
 use crate::wire::TransactionState;
 
 /// Settings and transaction of a session, kept as the server keeps them: a ROLLBACK undoes a SET.
@@ -252,6 +254,7 @@ impl SessionState {
                     self.tables.clone_from(&self.savepoints[at].3);
                     self.savepoints.truncate(at + 1);
                 }
+                self.has_failed = false;
             }
             Effect::Release(name) => {
                 if let Some(at) = self.savepoints.iter().rposition(|(n, ..)| n == name) {
@@ -343,7 +346,8 @@ impl SessionState {
     pub(super) fn settings_to_send(&self, link: &Link) -> Option<String> {
         match (self.transaction, &link.applied) {
             (TransactionState::Failed, _) | (TransactionState::InBlock, Applied::Unknown) => None,
-            (TransactionState::Idle | TransactionState::InBlock, applied) => difference(applied, &self.wanted),
+            (TransactionState::InBlock, Applied::Known(applied)) => difference_in_block(applied, &self.wanted),
+            (TransactionState::Idle, applied) => difference(applied, &self.wanted),
         }
     }
 

@@ -43,6 +43,7 @@ pub use facts::*;
 pub use mention::mentions_of_body;
 pub use planned::*;
 pub use schema_change::{Change, Constraint, NewColumn, SchemaChange};
+pub use setting::is_quoted_list;
 pub use shape::shape;
 
 /// Depth of a tree up to which it is walked on the caller's stack.

@@ -18,6 +18,11 @@ const QUOTED_LISTS: &[&str] = &[
     "unix_socket_directories",
 ];
 
+/// Whether a setting's value is a list of identifiers, which SET quotes one by one.
+pub fn is_quoted_list(name: &str) -> bool {
+    QUOTED_LISTS.contains(&name)
+}
+
 /// SET, behind its word.
 pub(super) fn set(reader: &mut Reader<'_, '_>) -> Draft {
     if reader.eat(&["constraints"]) {
@@ -127,7 +132,7 @@ fn value(reader: &mut Reader<'_, '_>, name: &str) -> SettingValue {
     {
         return SettingValue::Default;
     }
-    let quoted = QUOTED_LISTS.contains(&name);
+    let quoted = is_quoted_list(name);
     let mut flat = String::new();
     loop {
         let Some(element) = element(reader, quoted) else { return SettingValue::Unknown };

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::sql::is_quoted_list;
+
 /// Settings by name (lower case), in the flat form that `set_config` takes. Shared: most sessions and connections of a pool
 /// hold the same ones, and then comparing them is comparing a pointer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -103,10 +105,41 @@ pub fn is_read_at_parse(name: &str) -> bool {
 }
 
 /// The statements that make a connection with `have` into one with `want`; `None` when nothing differs.
+pub fn difference(have: &Applied, want: &Settings) -> Option<String> {
+    let (mut sql, changes) = resets(have, want)?;
+    let mut separator = "SELECT ";
+    for (name, value) in changes {
+        sql.push_str(separator);
+        push_set_config(name, value, &mut sql);
+        separator = ",";
+    }
+    Some(sql)
+}
+
+/// The same inside a transaction block that may not have run a query yet. SET takes no snapshot, behind which Postgres refuses SET
+/// TRANSACTION ISOLATION LEVEL; but it cannot give every value to a setting that is a list of identifiers.
+pub fn difference_in_block(have: &Settings, want: &Settings) -> Option<String> {
+    let (mut sql, changes) = resets(&Applied::Known(have.clone()), want)?;
+    for (name, value) in changes {
+        if is_quoted_list(name) {
+            sql.push_str("SELECT ");
+            push_set_config(name, value, &mut sql);
+        } else {
+            sql.push_str("SET ");
+            push_setting_name(name, &mut sql);
+            sql.push_str(" TO");
+            push_literal(value, &mut sql);
+        }
+        sql.push(';');
+    }
+    Some(sql)
+}
+
+/// The statements that take away what is not wanted, and what is to be set behind them; `None` when nothing differs.
 ///
 /// The order matters: another role may not have the right to set the rest, so it is left first and taken last. SET SESSION
 /// AUTHORIZATION also ends SET ROLE (Postgres documentation, SET ROLE, "Notes").
-pub fn difference(have: &Applied, want: &Settings) -> Option<String> {
+fn resets<'w>(have: &Applied, want: &'w Settings) -> Option<(String, Vec<(&'w str, &'w str)>)> {
     let mut sql = String::new();
     let mut have = match have {
         Applied::Known(have) if have.same(want) => return None,
@@ -128,23 +161,22 @@ pub fn difference(have: &Applied, want: &Settings) -> Option<String> {
         push_setting_name(name, &mut sql);
         sql.push(';');
     }
-    let is_identity = |name: &str| matches!(name, "role" | "session_authorization");
-    let changed = || want.iter().filter(|&(name, value)| have.get(name) != Some(value) || is_partial(name, value));
-    let ordered = changed()
-        .filter(|(name, _)| !is_identity(name))
-        .chain(changed().filter(|(name, _)| *name == "session_authorization"))
-        .chain(changed().filter(|(name, _)| *name == "role"));
-    let mut separator = "SELECT ";
-    for (name, value) in ordered {
-        sql.push_str(separator);
-        sql.push_str("pg_catalog.set_config(");
-        push_literal(name, &mut sql);
-        sql.push(',');
-        push_literal(value, &mut sql);
-        sql.push_str(",false)");
-        separator = ",";
-    }
-    (!sql.is_empty()).then_some(sql)
+    let is_changed = |&(name, value): &(&str, &str)| have.get(name) != Some(value) || is_partial(name, value);
+    let mut changes: Vec<_> = want.iter().filter(is_changed).collect();
+    changes.sort_by_key(|&(name, _)| match name {
+        "session_authorization" => 1,
+        "role" => 2,
+        _ => 0,
+    });
+    (!sql.is_empty() || !changes.is_empty()).then_some((sql, changes))
+}
+
+fn push_set_config(name: &str, value: &str, sql: &mut String) {
+    sql.push_str("pg_catalog.set_config(");
+    push_literal(name, sql);
+    sql.push(',');
+    push_literal(value, sql);
+    sql.push_str(",false)");
 }
 
 /// Whether a value changes only a part of its setting: DateStyle has a format and an order, and keeps what is not named
@@ -207,6 +239,19 @@ mod tests {
             "RESET \"a\".\"b\";SELECT pg_catalog.set_config('timezone','it''s',false),\
              pg_catalog.set_config('work_mem', E'1\\\\',false),pg_catalog.set_config('role','r',false)"
         );
+    }
+
+    #[test]
+    fn inside_a_block_no_snapshot_is_taken_for_it() {
+        let have = settings(&[("a.b", "1")]);
+        let want =
+            settings(&[("role", "r"), ("search_path", "\"a b\", public"), ("timezone", "it's"), ("work_mem", "1\\")]);
+        assert_eq!(
+            difference_in_block(&have, &want).unwrap(),
+            "RESET \"a\".\"b\";SELECT pg_catalog.set_config('search_path','\"a b\", public',false);\
+             SET \"timezone\" TO'it''s';SET \"work_mem\" TO E'1\\\\';SET \"role\" TO'r';"
+        );
+        assert_eq!(difference_in_block(&want, &want), None);
     }
 
     #[test]

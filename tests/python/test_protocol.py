@@ -587,3 +587,32 @@ def test_an_error_takes_back_a_reset(proxy):
         assert wire.parameters["application_name"] == "one"
         wire.simple("ROLLBACK")
         assert rows(wire.simple("SHOW application_name")) == [["one"]]
+
+
+def test_a_reset_behind_a_rollback_to_a_savepoint_is_told(proxy):
+    with proxy.wire_login("app", "int") as wire:
+        before = wire.parameters["application_name"]
+        wire.simple("SET application_name = 'one'")
+        wire.simple("BEGIN; SAVEPOINT s")
+        assert w.errors(wire.simple("SELECT 1/0")) == ["22012"]
+        wire.simple("ROLLBACK TO s")
+        wire.simple("RESET ALL")
+        assert wire.parameters["application_name"] == before
+
+
+def test_settings_are_put_back_in_a_block_before_its_isolation_level_is_set(wire):
+    wire.simple("SET work_mem = '3MB'")
+    wire.simple("BEGIN")
+    wire.simple("RESET ALL")
+    assert not w.errors(wire.simple("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"))
+    assert rows(wire.simple("SHOW transaction_isolation")) == [["serializable"]]
+    wire.simple("ROLLBACK")
+
+
+def test_settings_are_not_put_back_in_a_block_that_an_error_on_its_way_fails(wire):
+    wire.simple("BEGIN")
+    wire.simple("RESET ALL")
+    wire.send(execute("nothing"), SYNC, parse("ROLLBACK TO s"), SYNC, query("ROLLBACK"), query("SELECT 1"))
+    assert [w.errors(wire.until()) for _ in range(2)] == [["34000"], []]
+    assert not w.errors(wire.until())
+    assert rows(wire.until()) == [["1"]]

@@ -36,7 +36,8 @@ VALUES = {
     "enable_seqscan": ("off", "on", "DEFAULT"),
     "client_min_messages": ("warning", "error", "notice", "DEFAULT"),
     "IntervalStyle": ("iso_8601", "verbose", "postgres", "DEFAULT"),
-    "default_transaction_isolation": ("'serializable'", "'repeatable read'", "DEFAULT"),
+    # Not serializable: which of two transactions fails depends on how their statements fall together.
+    "default_transaction_isolation": ("'read uncommitted'", "'repeatable read'", "DEFAULT"),
     "bytea_output": ("escape", "hex", "DEFAULT"),
 }
 SHOWN = "SELECT * FROM iso_shown"
@@ -142,7 +143,8 @@ def _kept(rng, me):
     return _sql(rng.choice((
         "CREATE TEMP TABLE iso_temp (value int)", "CREATE TEMP TABLE iso_temp (value int) ON COMMIT DROP",
         "INSERT INTO iso_temp VALUES (1), (2)", "SELECT * FROM iso_temp", "DROP TABLE iso_temp", "DROP TABLE IF EXISTS iso_temp",
-        "CREATE TEMP TABLE iso_rows AS SELECT 7 AS session, 7 AS value", "DISCARD TEMP",
+        # What was prepared before means the other table or this one (docs/architecture.md, known limits).
+        "DEALLOCATE ALL; CREATE TEMP TABLE iso_rows AS SELECT 7 AS session, 7 AS value", "DISCARD TEMP",
         f"LISTEN channel_{key}", f"UNLISTEN channel_{key}", "UNLISTEN *", "SELECT count(*) FROM pg_listening_channels()",
         f"PREPARE {name} AS SELECT $1::int + 1, app_tenant FROM iso_shown", f"EXECUTE {name}(1)", f"DEALLOCATE {name}", "DEALLOCATE ALL",
         "DECLARE c CURSOR WITH HOLD FOR SELECT generate_series(1, 9)", "DECLARE c CURSOR FOR SELECT generate_series(1, 9)", "FETCH 2 FROM c",
@@ -238,7 +240,7 @@ QUERIED = (
     "BEGIN; {hidden}; ROLLBACK; {count}", "{write}; SELECT nothing; {write}", "{count}", "{write}; SET app.tenant = 'queried'; SELECT 1/0",
     "{write}; COPY (SELECT 1) TO STDOUT; {count}", "{write};; {count};", "/* c */ {write} -- d\n; {count}", "{write}; SELECT FROM nowhere; {write}",
     "BEGIN; DECLARE pc CURSOR FOR SELECT generate_series(1, 5); FETCH 2 FROM pc; {write}; FETCH 2 FROM pc; COMMIT",
-    "{write}; START TRANSACTION ISOLATION LEVEL SERIALIZABLE", "{write}; COMMIT AND CHAIN", "COMMIT AND CHAIN; {write}",
+    "{write}; START TRANSACTION ISOLATION LEVEL REPEATABLE READ", "{write}; COMMIT AND CHAIN", "COMMIT AND CHAIN; {write}",
     "EXPLAIN (COSTS off) SELECT 1; {write}", "SET LOCAL work_mem = '4MB'; {write}; SHOW work_mem", "SELECT $1", "SELECT $1; {write}",
 )
 
