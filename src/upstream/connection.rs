@@ -8,6 +8,7 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::cancel::CancelTarget;
+use super::cohort::Cohort;
 use super::endpoint::Counted;
 use super::{Applied, ConnectError, Link, Parameters, ServerRole, Settings, difference};
 use crate::stream::Stream;
@@ -28,8 +29,8 @@ pub struct Connection {
     pub host: usize,
     /// What the server was at login; `None` of a server before 14 that nobody asked.
     pub role: Option<ServerRole>,
-    /// The host's epoch when it was opened: a later one has retired it.
-    pub(super) epoch: u64,
+    /// Retired with the others to its address.
+    pub(super) cohort: Cohort,
     /// When it was opened.
     pub opened: Instant,
     /// When it was last returned to the pool.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use rustls::ClientConfig;
 
 use super::cancel::CancelTarget;
+use super::cohort::Cohorts;
 use super::open::{Address, resolve};
 use super::{ConnectError, Connection, Holders, Link, ServerRole, login};
 use crate::auth::ScramKeys;
@@ -44,8 +46,8 @@ pub struct PassThrough {
 /// What is known of one host.
 #[derive(Debug, Default)]
 struct Known {
-    /// Connections of an earlier epoch are retired: closed as soon as nobody uses them.
-    epoch: AtomicU64,
+    /// By address, since a name may have several, and others later.
+    cohorts: Cohorts,
     /// A replica too far behind to be read from.
     is_lagging: AtomicBool,
     /// Connections open.
@@ -151,8 +153,7 @@ impl Endpoint {
         }
     }
 
-    /// Connects and logs in at one host, at the first of its addresses that will do. Names are resolved anew each time, so
-    /// that a change in the DNS is followed.
+    /// Connects and logs in at one host, at the first of its addresses that will do. Names are resolved anew each time.
     ///
     /// Cancel safety: dropping it closes the half-made connection.
     pub async fn connect_to(self: &Arc<Self>, host: usize) -> Result<Connection, ConnectError> {
@@ -187,7 +188,7 @@ impl Endpoint {
 
     async fn log_in(self: &Arc<Self>, host: usize, address: Address) -> Result<Connection, ConnectError> {
         // Before the login: what happens to the host from now on concerns this connection.
-        let epoch = self.epoch(host);
+        let cohort = self.known.get(host).map(|known| known.cohorts.at(&address)).unwrap_or_default();
         let mut stream = self.open(host, &address).await?;
         let logged_in = login::login(&mut stream, self, host).await?;
         let cancel = CancelTarget::new(Arc::clone(self), host, address, logged_in.pid, logged_in.key);
@@ -198,7 +199,7 @@ impl Endpoint {
         let cancel = Arc::new(cancel);
         let role = ServerRole::told(&link.parameters);
         let mut connection =
-            Connection { stream, link, cancel, host, role, epoch, opened: now, idle_since: now, _counted: counted };
+            Connection { stream, link, cancel, host, role, cohort, opened: now, idle_since: now, _counted: counted };
         let wanted = self.target.session_attrs;
         if wanted != SessionAttrs::Any {
             let found = connection.ask_role().await?;
@@ -270,16 +271,22 @@ impl Endpoint {
         self.target.hosts.iter().zip(&self.known).map(view).collect()
     }
 
-    /// Whether a connection is to be closed instead of used again: its host was retired since.
-    pub(super) fn is_retired(&self, connection: &Connection) -> bool {
-        self.epoch(connection.host) != connection.epoch
-    }
-
     /// Retires every connection that a host has now.
     pub(super) fn retire(&self, host: usize) {
         if let Some(known) = self.known.get(host) {
-            known.epoch.fetch_add(1, Ordering::AcqRel);
+            known.cohorts.retire();
         }
+    }
+
+    /// Retires the connections to addresses that a host's name does not have any more; returns whether there were any.
+    pub(super) async fn follow_name(&self, host: usize) -> Result<bool, ConnectError> {
+        let Host { name, .. } = self.host(host);
+        if self.host(host).is_socket() || name.parse::<IpAddr>().is_ok() {
+            return Ok(false);
+        }
+        let addresses = self.in_time(host, resolve(self.host(host))).await?;
+        // A name without any is a mistake that will be mended, and no reason to close what works.
+        Ok(!addresses.is_empty() && self.known.get(host).is_some_and(|known| known.cohorts.retire_all_but(&addresses)))
     }
 
     /// Notes how far behind a replica is; returns whether that is a change.
@@ -319,10 +326,6 @@ impl Endpoint {
     pub(super) fn io(&self, host: usize, source: std::io::Error) -> ConnectError {
         let Host { name, port } = self.host(host).clone();
         ConnectError::Io { host: name, port, source }
-    }
-
-    fn epoch(&self, host: usize) -> u64 {
-        self.known.get(host).map_or(0, |known| known.epoch.load(Ordering::Acquire))
     }
 
     fn notes_of(&self, host: usize) -> Option<std::sync::MutexGuard<'_, Notes>> {

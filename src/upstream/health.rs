@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::gate::Backoff;
 use super::{ConnectError, Pool};
 
-/// How often one idle connection of each host is asked for a sign of life.
+/// How often one idle connection of each host is asked for a sign of life, and the host's name for its addresses.
 const CHECK: Duration = Duration::from_secs(10);
 
 /// How often a host in doubt is looked at, at most.
@@ -72,12 +72,14 @@ impl Pool {
     }
 
     /// Asks one idle connection of each host for a sign of life, now and then. A host that gives none has its connections
-    /// retired, so that they are not lent: its machine may be gone without a word.
+    /// retired, so that they are not lent: its machine may be gone without a word. So have addresses that its name does not have
+    /// any more: a change in the DNS is followed, as by PgBouncer.
     pub async fn check_health(self: &Arc<Self>) {
         for host in 0..self.endpoint.target.hosts.len() {
             if !self.endpoint.is_check_due(host, CHECK) {
                 continue;
             }
+            self.follow_name(host).await;
             let Some(mut lease) = self.take_idle_of(host) else { continue };
             match self.endpoint.in_time(host, lease.connection().sync()).await {
                 Ok(()) if lease.connection().link.is_suspect => lease.give_back(),
@@ -89,6 +91,18 @@ impl Pool {
             }
         }
         self.seek_standby().await;
+    }
+
+    async fn follow_name(&self, host: usize) {
+        match self.endpoint.follow_name(host).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let host = self.endpoint.host(host);
+                tracing::info!(%host, "the host's name has other addresses: connections to those it had are retired");
+                self.close_idle_if(|connection| connection.cohort.is_retired());
+            }
+            Err(error) => tracing::debug!(%error, "the name of a host cannot be looked up; its connections are kept"),
+        }
     }
 
     /// Where a standby is preferred and there was none: looks now and then whether there is one by now, and leaves the primary.

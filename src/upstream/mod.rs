@@ -3,6 +3,7 @@
 mod auth_query;
 mod cancel;
 mod catalog;
+mod cohort;
 mod connect_error;
 mod connection;
 mod endpoint;

@@ -18,7 +18,7 @@ use crate::stream::Stream;
 use crate::tls;
 
 /// Where a host can be reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Address {
     /// Over TCP.
     Tcp(SocketAddr),

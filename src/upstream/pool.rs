@@ -259,10 +259,10 @@ impl Pool {
         }
     }
 
-    /// Neither too old, nor of a host that was retired, nor of a tier that is paused.
+    /// Neither too old, nor retired, nor of a tier that is paused.
     fn is_fit(&self, connection: &Connection, now: Instant) -> bool {
         now.saturating_duration_since(connection.opened) < self.limits.lifetime
-            && !self.endpoint.is_retired(connection)
+            && !connection.cohort.is_retired()
             && !self.pause.is_on()
     }
 

@@ -152,6 +152,8 @@ class Proxy(Endpoint):
         self.audit_file = self.base / "audit.jsonl"
         self.stderr_file = self.base / "stderr.log"
         self.process = None
+        # What starts the program, if it is not started itself.
+        self.launcher = []
         self.environment = {"TEST_UPSTREAM_PASSWORD": APP_PASSWORD, "RUST_BACKTRACE": "1"}
         self.config = merge(self._base_config(database_names or {}), config or {})
         self.write_config()
@@ -184,7 +186,7 @@ class Proxy(Endpoint):
         """Starts the process and waits until the path answers 200."""
         env = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | self.environment
         with open(self.stderr_file, "ab") as log:
-            self.process = subprocess.Popen([binary(), "run", "--config", str(self.config_file)],
+            self.process = subprocess.Popen([*self.launcher, binary(), "run", "--config", str(self.config_file)],
                                             stdout=log, stderr=log, env=env, cwd=self.base)
         wait_until(lambda: self.answers(wait_for), f"{wait_for} answers 200", 20)
         return self

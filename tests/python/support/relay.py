@@ -18,11 +18,12 @@ class Relay:
     `refuse_tls`: an SSLRequest is answered with N.
     Without a target each connection is closed at once.
     `hold_cancels`: CancelRequests are passed on only once the event is set; `held` counts them.
-    `port`: listens on this one.
+    `address`, `port`: listens there.
     `edit`: called with each message of the server's start-up (type, body); a false result leaves the message out.
     """
 
-    def __init__(self, target=None, *, tls=None, direct=False, alpn=True, refuse_tls=False, edit=None, hold_cancels=None, port=0):
+    def __init__(self, target=None, *, tls=None, direct=False, alpn=True, refuse_tls=False, edit=None, hold_cancels=None,
+                 address="127.0.0.1", port=0):
         self.target, self.direct, self.refuse_tls, self.edit = target, direct, refuse_tls, edit
         self.hold_cancels, self.held = hold_cancels, 0
         self.context = None
@@ -31,7 +32,7 @@ class Relay:
             self.context.load_cert_chain(*tls)
             if alpn:
                 self.context.set_alpn_protocols(["postgresql"])
-        self.listener = socket.create_server(("127.0.0.1", port))
+        self.listener = socket.create_server((address, port))
         self.port = self.listener.getsockname()[1]
         self.accepted = 0
         self._open = []
