@@ -110,10 +110,12 @@ fn same(one: &Facts, other: &Facts) {
     assert_eq!(one.fingerprint, other.fingerprint);
 }
 
-/// Whether every parenthesis that is opened is closed, and none before that. In a normalized text there are no literals.
+/// Whether every parenthesis that is opened is closed, and none before that. In a normalized text there are no literals, but there
+/// are quoted names.
 fn is_closed(normalized: &str) -> bool {
     let mut depth = 0i32;
-    let never_below = normalized.chars().all(|c| {
+    let outside_names = normalized.split('"').step_by(2);
+    let never_below = outside_names.flat_map(str::chars).all(|c| {
         depth += i32::from(c == '(') - i32::from(c == ')');
         depth >= 0
     });
