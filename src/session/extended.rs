@@ -72,31 +72,21 @@ impl Core {
             let undo = self.prepared.parse(parse.name, prepared);
             self.answer_known_parse(undo);
         } else {
-            let link = match self.place(&judged, link) {
-                Placed::On(link) => link,
-                Placed::Wait(step) => return Progress::Stop(step),
-                Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
+            let link = match self.place_extended(&judged, link) {
+                Ok(link) => link,
+                Err(progress) => return progress,
             };
-            if let Some(wait) = self.apply_settings(link) {
-                return wait;
-            }
-            if parse.name.is_empty() {
-                put_parse("", parse.sql.as_bytes(), parse.types, &mut link.outbox);
-                link.prepared.unnamed = Some(statement.id);
-                link.prepared.parse_sent(&statement, self.syncs.0);
-                let undo = self.prepared.parse("", prepared);
-                self.expect_extended(Expect::Parse { statement: None, undo }, link);
-            } else if self.is_in_doubt(&statement, link) {
+            let is_unnamed = parse.name.is_empty();
+            if !is_unnamed && self.is_in_doubt(&statement, link) {
                 return self.await_replies(Some(link));
-            } else if link.prepared.has(&statement) {
+            }
+            if !is_unnamed && link.prepared.has(&statement) {
                 let undo = self.prepared.parse(parse.name, prepared);
                 self.answer_known_parse(undo);
             } else {
-                self.make_room(&statement, link);
-                put_parse(&statement.name, parse.sql.as_bytes(), parse.types, &mut link.outbox);
-                link.prepared.parse_sent(&statement, self.syncs.0);
+                self.send_parse(is_unnamed, &statement, link);
                 let undo = self.prepared.parse(parse.name, prepared);
-                self.expect_extended(Expect::Parse { statement: Some(statement), undo }, link);
+                self.expect_extended(Expect::Parse { statement: (!is_unnamed).then_some(statement), undo }, link);
             }
         }
         Progress::Consumed
@@ -107,7 +97,7 @@ impl Core {
             Ok(bind) => bind,
             Err(error) => return self.refuse_extended(&body_report(error), link),
         };
-        let prepared = match self.current(bind.statement) {
+        let mut prepared = match self.current(bind.statement) {
             Ok(prepared) => prepared,
             Err(report) => return self.refuse_extended(&report, link),
         };
@@ -118,8 +108,7 @@ impl Core {
             Ok(parameters) => parameters,
             Err(error) => return self.refuse_extended(&body_report(error), link),
         };
-        let mut prepared = prepared;
-        let mut planned = None;
+        let batch = self.syncs.0;
         let judged = &prepared.judged;
         if judged.local().is_some() || judged.script.statements.is_empty() || self.state.is_orphaned {
             if self.is_server_busy() && !self.state.is_orphaned {
@@ -130,36 +119,31 @@ impl Core {
                 return self.refuse_extended(&failed_transaction(), link);
             }
             self.answer(put_bind_complete);
-        } else {
-            let link = match self.place(judged, link) {
-                Placed::On(link) => link,
-                Placed::Wait(step) => return Progress::Stop(step),
-                Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
-            };
-            if let Some(wait) = self.apply_settings(link) {
-                return wait;
-            }
-            planned = match self.pass_gate(&mut prepared, &bind, link) {
-                Ok(planned) => planned,
-                Err(progress) => return progress,
-            };
-            if self.is_in_doubt(&prepared.statement, link) {
-                return self.await_replies(Some(link));
-            }
-            if self.has_opaque_in_flight() && !has_statement(bind.statement.is_empty(), &prepared.statement, link) {
-                return self.refuse_extended(&behind_opaque(), Some(link));
-            }
-            self.hide_foreign_statements(&prepared.judged, link);
-            let name = self.ensure_prepared(bind.statement.is_empty(), &prepared.statement, link);
-            put_bind_head(bind.portal, name, bind.rest.len(), &mut link.outbox);
-            link.outbox.extend_from_slice(bind.rest);
-            let statement = Arc::clone(&prepared.name);
-            let portal = Portal { prepared, parameters, planned, returned: 0, batch: self.syncs.0 };
-            let undo = self.add_portal(bind.portal, portal);
-            self.expect_extended(Expect::Bind { statement, undo }, link);
+            self.add_portal(bind.portal, Portal { prepared, parameters, planned: None, returned: 0, batch });
             return Progress::Consumed;
         }
-        self.add_portal(bind.portal, Portal { prepared, parameters, planned, returned: 0, batch: self.syncs.0 });
+        let link = match self.place_extended(judged, link) {
+            Ok(link) => link,
+            Err(progress) => return progress,
+        };
+        let planned = match self.pass_gate(&mut prepared, &bind, link) {
+            Ok(planned) => planned,
+            Err(progress) => return progress,
+        };
+        let is_unnamed = bind.statement.is_empty();
+        if self.is_in_doubt(&prepared.statement, link) {
+            return self.await_replies(Some(link));
+        }
+        if self.has_opaque_in_flight() && !has_statement(is_unnamed, &prepared.statement, link) {
+            return self.refuse_extended(&behind_opaque(), Some(link));
+        }
+        self.hide_foreign_statements(&prepared.judged, link);
+        let name = self.ensure_prepared(is_unnamed, &prepared.statement, link);
+        put_bind_head(bind.portal, name, bind.rest.len(), &mut link.outbox);
+        link.outbox.extend_from_slice(bind.rest);
+        let statement = Arc::clone(&prepared.name);
+        let undo = self.add_portal(bind.portal, Portal { prepared, parameters, planned, returned: 0, batch });
+        self.expect_extended(Expect::Bind { statement, undo }, link);
         Progress::Consumed
     }
 
@@ -189,14 +173,10 @@ impl Core {
             }
             return Progress::Consumed;
         }
-        let link = match self.place(&prepared.judged, link) {
-            Placed::On(link) => link,
-            Placed::Wait(step) => return Progress::Stop(step),
-            Placed::Refuse(report, link) => return self.refuse_extended(&report, Some(link)),
+        let link = match self.place_extended(&prepared.judged, link) {
+            Ok(link) => link,
+            Err(progress) => return progress,
         };
-        if let Some(wait) = self.apply_settings(link) {
-            return wait;
-        }
         match portal {
             Some(name) => put_target(b'D', b'P', name, &mut link.outbox),
             None if self.is_in_doubt(&prepared.statement, link) => return self.await_replies(Some(link)),
@@ -388,24 +368,42 @@ impl Core {
         }
     }
 
+    /// The connection on which a message runs, with the session's settings; `Err` when it has to wait or is refused.
+    fn place_extended<'l>(
+        &mut self,
+        judged: &Arc<Judged>,
+        link: Option<&'l mut Link>,
+    ) -> Result<&'l mut Link, Progress> {
+        let link = match self.place(judged, link) {
+            Placed::On(link) => link,
+            Placed::Wait(step) => return Err(Progress::Stop(step)),
+            Placed::Refuse(report, link) => return Err(self.refuse_extended(&report, Some(link))),
+        };
+        match self.apply_settings(link) {
+            None => Ok(link),
+            Some(wait) => Err(wait),
+        }
+    }
+
     /// Makes sure that the connection has the statement; returns its name there.
     fn ensure_prepared<'s>(&mut self, is_unnamed: bool, statement: &'s Arc<Statement>, link: &mut Link) -> &'s str {
+        if !has_statement(is_unnamed, statement, link) {
+            self.send_parse(is_unnamed, statement, link);
+            let named = (!is_unnamed).then(|| Arc::clone(statement));
+            self.expect_extended(Expect::Own(Own::Parse(named)), link);
+        }
+        upstream_name(is_unnamed, statement)
+    }
+
+    fn send_parse(&mut self, is_unnamed: bool, statement: &Arc<Statement>, link: &mut Link) {
         if is_unnamed {
-            if link.prepared.unnamed != Some(statement.id) {
-                put_parse("", statement.sql.as_bytes(), &statement.types, &mut link.outbox);
-                link.prepared.unnamed = Some(statement.id);
-                link.prepared.parse_sent(statement, self.syncs.0);
-                self.expect_extended(Expect::Own(Own::Parse(None)), link);
-            }
-            return "";
-        }
-        if !link.prepared.has(statement) {
+            link.prepared.unnamed = Some(statement.id);
+        } else {
             self.make_room(statement, link);
-            put_parse(&statement.name, statement.sql.as_bytes(), &statement.types, &mut link.outbox);
-            link.prepared.parse_sent(statement, self.syncs.0);
-            self.expect_extended(Expect::Own(Own::Parse(Some(Arc::clone(statement)))), link);
         }
-        &statement.name
+        let name = upstream_name(is_unnamed, statement);
+        put_parse(name, statement.sql.as_bytes(), &statement.types, &mut link.outbox);
+        link.prepared.parse_sent(statement, self.syncs.0);
     }
 
     /// Whether it rests on an answer to an earlier batch that the connection has the statement.
@@ -481,6 +479,11 @@ fn cannot_be_read() -> Report {
     )
     .detail("A statement that is not understood must run READ ONLY.")
     .hint("Send it outside the block, as a simple query, or with simpler syntax.")
+}
+
+/// What the server knows a statement by.
+fn upstream_name(is_unnamed: bool, statement: &Statement) -> &str {
+    if is_unnamed { "" } else { &statement.name }
 }
 
 /// Whether the connection has the statement, so that its text need not be sent.

@@ -20,7 +20,10 @@ const MOST_PARTS: usize = 256;
 impl<'s> Target<'s> {
     /// What an expression comes to.
     pub(super) fn term(&self, expr: &'s Expr) -> Term {
-        let term = if self.step() { self.read(expr) } else { self.opaque(expr) };
+        let term = match self.deeper() {
+            Some(_deeper) => self.read(expr),
+            None => self.opaque(expr),
+        };
         if term.is_larger_than(MOST_PARTS) { self.opaque(expr) } else { term }
     }
 
@@ -317,9 +320,11 @@ impl<'s> Target<'s> {
                 (Some(op), [left, right]) if operator_name(&op).is_some() => {
                     self.operation(expr, &op, left.clone(), right.clone())
                 }
-                (Some(_), _) => Term::of(self.eval(expr, false).as_constant()).unwrap_or_else(|| self.opaque(expr)),
+                (Some(_), [_, _]) => {
+                    Term::of(self.eval(expr, false).as_constant()).unwrap_or_else(|| self.opaque(expr))
+                }
                 (None, _) if functions::nulls(called).is_some() => self.plain(called, terms),
-                (None, _) => self.opaque(expr),
+                _ => self.opaque(expr),
             },
         }
     }

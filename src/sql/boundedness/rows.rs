@@ -23,9 +23,7 @@ type Items = Vec<(String, Row)>;
 impl<'s> Target<'s> {
     /// Rows that a query has. Not all that it has.
     pub(super) fn certain_rows(&self, query: &'s Query) -> Vec<Row> {
-        if !self.step() {
-            return Vec::new();
-        }
+        let Some(_deeper) = self.deeper() else { return Vec::new() };
         let ctes = query.with.as_ref().map_or(&[][..], |with| &with.cte_tables);
         self.with_ctes(ctes, || {
             let rows = self.body_rows(&query.body);

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Cte, Expr, TableFactor, TableWithJoins};
+use sqlparser::ast::{Cte, Expr, TableFactor, TableWithJoins, Visit as _, Visitor};
 
 use super::cases::Atom;
 use super::mention::from_names;
@@ -26,6 +26,8 @@ pub(super) struct Target<'s> {
     /// Steps that may still be taken. A predicate can be built so that folding it would take for ever; what is not looked at
     /// does not count as a restriction.
     pub(super) fuel: Cell<u32>,
+    /// Levels that may still be gone down.
+    levels: Cell<u32>,
     /// The FROM clauses around the place that is being looked at.
     scopes: RefCell<Vec<Scope>>,
     /// What is assumed of values in the case that is being looked at.
@@ -82,6 +84,44 @@ const MOST_ENTERED: usize = 16;
 const FUEL: u32 = 8_000;
 const FUEL_PER_EXPRESSION: u32 = 128;
 
+/// Levels that reading a predicate may go down, and more for each level of its tree. Readings call each other, and what would go
+/// round in circles must not fill the stack before it has no fuel left.
+const LEVELS: u32 = 200;
+const LEVELS_PER_LEVEL: u32 = 4;
+
+/// One level down, as long as it lives.
+pub(super) struct Deeper<'t>(&'t Cell<u32>);
+
+impl Drop for Deeper<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+/// How many expressions a tree has, and how deep they lie.
+#[derive(Default)]
+struct Extent {
+    expressions: u32,
+    depth: u32,
+    deepest: u32,
+}
+
+impl Visitor for Extent {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.expressions = self.expressions.saturating_add(1);
+        self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
 impl<'s> Target<'s> {
     pub(super) fn new(table: &TableFactor, from: &'s [TableWithJoins], ctes: &'s [Cte]) -> Option<Self> {
         let TableFactor::Table { name: table, alias, .. } = table else { return None };
@@ -98,6 +138,7 @@ impl<'s> Target<'s> {
             ctes: RefCell::new(vec![ctes]),
             entered: RefCell::default(),
             fuel: Cell::new(FUEL),
+            levels: Cell::new(LEVELS),
             scopes: RefCell::default(),
             assumed: RefCell::default(),
             pending: RefCell::default(),
@@ -106,13 +147,22 @@ impl<'s> Target<'s> {
 
     /// Provides for a predicate.
     pub(super) fn refuel(&self, predicate: &Expr) {
-        let mut expressions = 0u32;
-        let _ = sqlparser::ast::visit_expressions(predicate, |_| {
-            expressions = expressions.saturating_add(1);
-            ControlFlow::<()>::Continue(())
-        });
-        let more = expressions.saturating_mul(FUEL_PER_EXPRESSION);
+        let mut extent = Extent::default();
+        // It never breaks off.
+        let _ = predicate.visit(&mut extent);
+        let more = extent.expressions.saturating_mul(FUEL_PER_EXPRESSION);
         self.fuel.set(self.fuel.get().saturating_add(more));
+        let levels = LEVELS.saturating_add(extent.deepest.saturating_mul(LEVELS_PER_LEVEL));
+        self.levels.set(self.levels.get().max(levels));
+    }
+
+    /// Takes a step, one level down; `None` when no step is left or no level.
+    pub(super) fn deeper(&self) -> Option<Deeper<'_>> {
+        let levels = self.levels.get().checked_sub(1)?;
+        self.step().then(|| {
+            self.levels.set(levels);
+            Deeper(&self.levels)
+        })
     }
 
     /// Takes a step; false when none is left.

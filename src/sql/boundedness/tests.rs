@@ -446,6 +446,38 @@ fn roundabout_ways_that_choose() {
     }
 }
 
+/// A function that stands for an operator need not have two arguments, and may stand where a predicate does or where a value does.
+#[test]
+fn functions_of_operators_with_any_number_of_arguments() {
+    let names = "like notlike bpcharlike texticlike nameicnlike textregexeq nameicregexne regexp_like starts_with arraycontains \
+                 jsonb_contained range_contains textcat jsonb_concat mod texteq int4lt int84ge tidne int4pl numeric_div float8mod nosuch";
+    let arguments = ["", "b", "(b)", "b, c", "b, 1", "b, c, d", "1", "NULL", "VARIADIC b", "x => b", "DISTINCT b", "*"];
+    let places = [
+        "{}",
+        "NOT {}",
+        "{} = 1",
+        "1 = {}",
+        "{} IS NULL",
+        "{} IS TRUE",
+        "coalesce({}, true)",
+        "{} AND b = 1",
+        "CASE WHEN {} THEN {} END",
+        "{} = {}",
+        "{} LIKE {}",
+        "({})::text LIKE 'a'",
+        "EXISTS (SELECT {})",
+        "b IN (SELECT {} FROM t)",
+    ];
+    for name in names.split_whitespace() {
+        for arguments in arguments {
+            for place in places {
+                // What is not a restriction of the target's rows for sure may be anything; that there is an answer is asked.
+                let _ = of(&place.replace("{}", &format!("{name}({arguments})")));
+            }
+        }
+    }
+}
+
 #[test]
 fn ctes_that_name_themselves_and_each_other_come_to_an_end() {
     for text in [

@@ -151,9 +151,7 @@ impl<'s> Target<'s> {
     }
 
     pub(super) fn eval(&self, expr: &'s Expr, negate: bool) -> Truth {
-        if !self.step() {
-            return Truth::Open { target: false };
-        }
+        let Some(_deeper) = self.deeper() else { return Truth::Open { target: false } };
         let flip = |truth: Truth| if negate { truth.not() } else { truth };
         match expr {
             Expr::Nested(inner) => self.eval(inner, negate),
