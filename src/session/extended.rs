@@ -55,7 +55,11 @@ impl Core {
         };
         let prepared =
             Prepared { name: parse.name.into(), judged: Arc::clone(&judged), statement: Arc::clone(&statement) };
-        if self.replies.is_empty() && self.state.transaction == TransactionState::Failed && !ends_block(&judged) {
+        if self.state.transaction == TransactionState::Failed && !ends_block(&judged) {
+            if self.is_server_busy() {
+                // The end of the block may be on its way.
+                return self.await_replies(link);
+            }
             // As the server says before it looks at the text, which it may not be asked about, but after it has dropped the
             // unnamed statement.
             if parse.name.is_empty() {
@@ -81,6 +85,10 @@ impl Core {
                 return self.await_replies(Some(link));
             }
             if !is_unnamed && link.prepared.has(&statement) {
+                if self.state.transaction == TransactionState::InBlock && self.syncs.0 != self.syncs.1 {
+                    // A batch before may fail the block, in which the server parses nothing.
+                    return self.await_replies(Some(link));
+                }
                 let undo = self.prepared.parse(parse.name, prepared);
                 self.answer_known_parse(undo);
             } else {

@@ -576,6 +576,30 @@ def test_a_parse_in_a_failed_block_ends_the_unnamed_statement(wire):
     assert [w.errors(wire.until()) for _ in range(3)] == [["22012"], ["25P02"], ["26000"]]
 
 
+@pytest.mark.parametrize("before", [[parse("SELECT 1/0"), bind(), execute(), SYNC], [parse("SELECT 1/0"), bind(), execute(), SYNC, SYNC],
+                                    [parse("SELECT 1"), bind("", "x"), parse("SELECT 1/0"), bind(), execute(), SYNC, close("P", "x")]])
+def test_a_text_that_is_known_is_not_parsed_in_a_failed_block(wire, before):
+    """Whether the batches are sent at once or one after the other."""
+    for at_once in (True, False):
+        wire.send(parse("SELECT 'known'", "known"), SYNC)
+        assert not w.errors(wire.until())
+        wire.send(close("S", "known"), SYNC)
+        wire.until()
+        wire.simple("BEGIN")
+        batches = b"".join(before).split(SYNC)
+        if at_once:
+            wire.send(*before, parse("SELECT 'known'", "known"), SYNC)
+            messages = [m for _ in batches for m in wire.until()]
+        else:
+            messages = []
+            for i, batch in enumerate(batches):
+                wire.send(batch, parse("SELECT 'known'", "known") if i == len(batches) - 1 else b"", SYNC)
+                messages += wire.until()
+        assert w.errors(messages) == ["22012", "25P02"], at_once
+        assert kinds(messages)[-2:] == "EZ" and kinds(messages)[-3] in "Z3"
+        wire.simple("ROLLBACK")
+
+
 def test_an_error_takes_back_a_reset(proxy):
     with proxy.wire_login("app", "int") as wire:
         before = wire.parameters["application_name"]
