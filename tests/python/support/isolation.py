@@ -288,7 +288,7 @@ def _pipeline(rng, me):
     return Action(data, f"pipeline {parts!r}", holds=True, reads=0)
 
 
-KINDS = ((30, _setting), (20, _plain), (18, _transaction), (18, _kept), (5, _lock), (5, _shared), (4, _sequence), (22, _extended), (5, _copy), (12, _pipeline), (10, _text))
+KINDS = ((30, _setting), (20, _plain), (18, _transaction), (18, _kept), (5, _lock), (5, _shared), (4, _sequence), (22, _extended), (5, _copy), (30, _pipeline), (12, _text))
 
 
 @dataclass
