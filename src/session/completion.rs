@@ -90,7 +90,7 @@ impl Core {
             Some(
                 Expect::Parse { .. }
                 | Expect::Bind { .. }
-                | Expect::Describe
+                | Expect::Describe(_)
                 | Expect::Close(_)
                 | Expect::Sync
                 | Expect::Known(_)

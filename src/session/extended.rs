@@ -53,8 +53,7 @@ impl Core {
             Some(reading) => self.statements.intern(parse.sql, parse.types, reading),
             None => Statement::private(parse.sql, parse.types),
         };
-        let prepared =
-            Prepared { name: parse.name.into(), judged: Arc::clone(&judged), statement: Arc::clone(&statement) };
+        let prepared = Prepared::new(parse.name, &judged, &statement);
         if self.state.transaction == TransactionState::Failed && !ends_block(&judged) {
             if self.is_server_busy() {
                 // The end of the block may be on its way.
@@ -145,6 +144,9 @@ impl Core {
         if self.has_opaque_in_flight() && !has_statement(is_unnamed, &prepared.statement, link) {
             return self.refuse_extended(&behind_opaque(), Some(link));
         }
+        if let Some(progress) = self.check_description(&prepared, link) {
+            return progress;
+        }
         self.hide_foreign_statements(&prepared.judged, link);
         let name = self.ensure_prepared(is_unnamed, &prepared.statement, link);
         put_bind_head(bind.portal, name, bind.rest.len(), &mut link.outbox);
@@ -197,7 +199,7 @@ impl Core {
                 put_target(b'D', b'S', name, &mut link.outbox);
             }
         }
-        self.expect_extended(Expect::Describe, link);
+        self.expect_extended(Expect::Describe(prepared.described()), link);
         Progress::Consumed
     }
 
@@ -206,7 +208,7 @@ impl Core {
         match link {
             Some(link) if self.state.transaction == TransactionState::InBlock || !self.state.pins.is_empty() => {
                 put_target(b'D', b'P', name, &mut link.outbox);
-                self.expect_extended(Expect::Describe, link);
+                self.expect_extended(Expect::Describe(None), link);
                 Progress::Consumed
             }
             link => self.refuse_extended(&no_portal(name), link),
@@ -394,7 +396,12 @@ impl Core {
     }
 
     /// Makes sure that the connection has the statement; returns its name there.
-    fn ensure_prepared<'s>(&mut self, is_unnamed: bool, statement: &'s Arc<Statement>, link: &mut Link) -> &'s str {
+    pub(super) fn ensure_prepared<'s>(
+        &mut self,
+        is_unnamed: bool,
+        statement: &'s Arc<Statement>,
+        link: &mut Link,
+    ) -> &'s str {
         if !has_statement(is_unnamed, statement, link) {
             self.send_parse(is_unnamed, statement, link);
             let named = (!is_unnamed).then(|| Arc::clone(statement));

@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::core::Core;
+use super::core::{Core, Progress};
 use super::replies::{Expect, Own};
 use crate::guard::Judged;
 use crate::policy::sqlstate;
-use crate::upstream::{Link, Statement};
-use crate::wire::{Report, put_target};
+use crate::upstream::{Description, Link, Statement};
+use crate::wire::{Report, Shape, put_target, shape_of_parameters, shape_of_rows};
 
 /// Most prepared statements of one session.
 const MAX_PREPARED: usize = 20_000;
@@ -22,9 +22,28 @@ pub(super) struct Prepared {
     pub(super) name: Arc<str>,
     pub(super) judged: Arc<Judged>,
     pub(super) statement: Arc<Statement>,
+    /// What the client was told of it.
+    pub(super) description: Description,
+}
+
+/// The statement that a Describe is about, by the client's name and the statement's number.
+#[derive(Clone, Debug)]
+pub(super) struct Described {
+    name: Arc<str>,
+    id: u64,
 }
 
 impl Prepared {
+    pub(super) fn new(name: &str, judged: &Arc<Judged>, statement: &Arc<Statement>) -> Self {
+        let (judged, statement) = (Arc::clone(judged), Arc::clone(statement));
+        Self { name: name.into(), judged, statement, description: Description::default() }
+    }
+
+    /// What a Describe of it is about; the unnamed statement is parsed anew too often to be followed.
+    pub(super) fn described(&self) -> Option<Described> {
+        (!self.name.is_empty()).then(|| Described { name: Arc::clone(&self.name), id: self.statement.id })
+    }
+
     fn size(&self) -> usize {
         if self.name.is_empty() { 0 } else { self.name.len() + self.statement.sql.len() + self.statement.types.len() }
     }
@@ -98,6 +117,15 @@ impl PreparedStatements {
         }
     }
 
+    /// The client was told of a statement, if it still is the one of that name.
+    fn learn(&mut self, described: &Described, tag: u8, shape: Shape) {
+        if let Some(prepared) = self.by_name.get_mut(&*described.name)
+            && prepared.statement.id == described.id
+        {
+            set(&mut prepared.description, tag, shape);
+        }
+    }
+
     pub(super) fn remove(&mut self, name: &str) -> Option<Prepared> {
         let removed = self.by_name.remove(name)?;
         self.bytes -= removed.size();
@@ -114,6 +142,38 @@ impl PreparedStatements {
 }
 
 impl Core {
+    /// A Describe was answered: ParameterDescription, RowDescription or NoData.
+    pub(super) fn learn_description(&mut self, described: &Described, tag: u8, body: &[u8], link: &mut Link) {
+        let shape = learn_of_connection(described.id, tag, body, link);
+        if !self.is_muted {
+            self.prepared.learn(described, tag, shape);
+        }
+    }
+
+    /// Whether a statement would return what its client was not told of, because a table has changed since: with the error that a
+    /// server process gives which keeps its plan. What the connection's server tells of it may have to be asked first.
+    pub(super) fn check_description(&mut self, prepared: &Prepared, link: &mut Link) -> Option<Progress> {
+        let told = &prepared.description;
+        if told.is_empty() || prepared.name.is_empty() {
+            return None;
+        }
+        let id = prepared.statement.id;
+        match link.prepared.description(id) {
+            Some(there) if there.contradicts(told) => {
+                // Whoever prepares the text from now on has it prepared anew.
+                self.statements.forget();
+                Some(self.refuse_extended(&result_type_changed(), Some(link)))
+            }
+            Some(there) if there.covers(told) => None,
+            _ => {
+                let name = self.ensure_prepared(false, &prepared.statement, link);
+                put_target(b'D', b'S', name, &mut link.outbox);
+                self.expect_extended(Expect::Own(Own::Describe(id)), link);
+                Some(self.await_replies(Some(link)))
+            }
+        }
+    }
+
     /// Before a statement that shows the connection's prepared statements: those of other sessions are closed (invariant 4).
     pub(super) fn hide_foreign_statements(&mut self, judged: &Judged, link: &mut Link) {
         if !judged.shows_prepared {
@@ -125,6 +185,28 @@ impl Core {
             self.replies.push_back(Expect::Own(Own::Close));
         }
     }
+}
+
+/// What the server tells of a statement; once it has told, it tells the same.
+pub(super) fn learn_of_connection(id: u64, tag: u8, body: &[u8], link: &mut Link) -> Shape {
+    let shape = || if tag == b't' { shape_of_parameters(body) } else { shape_of_rows(body) };
+    let Some(description) = link.prepared.description(id) else { return shape() };
+    let known = if tag == b't' { description.parameters } else { description.rows };
+    let shape = known.unwrap_or_else(shape);
+    set(description, tag, shape);
+    shape
+}
+
+fn set(description: &mut Description, tag: u8, shape: Shape) {
+    match tag {
+        b't' => description.parameters = Some(shape),
+        _ => description.rows = Some(shape),
+    }
+}
+
+/// Postgres's own error, by which drivers know that they have to prepare the statement again.
+fn result_type_changed() -> Report {
+    Report::error(sqlstate::NOT_SUPPORTED, "cached plan must not change result type").routine("RevalidateCachedQuery")
 }
 
 #[cfg(test)]
@@ -139,7 +221,7 @@ mod tests {
         let policy = Arc::new(default_policy(Role::Service, Tier::Int));
         let judge = Judge::new(policy, "app".to_owned(), empty_catalog());
         let judged = judge.judge("SELECT 1", None, SessionTables::NONE);
-        Prepared { name: name.into(), judged, statement: Statement::private(sql, &[0, 0]) }
+        Prepared::new(name, &judged, &Statement::private(sql, &[0, 0]))
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::portals::PortalUndo;
-use super::prepared::ParseUndo;
+use super::prepared::{Described, ParseUndo};
 use super::run::Run;
 use crate::upstream::Statement;
 use crate::wire::Report;
@@ -33,8 +33,8 @@ pub(super) enum Expect {
         /// What had the portal's name before.
         undo: PortalUndo,
     },
-    /// RowDescription or NoData, after a ParameterDescription for statements.
-    Describe,
+    /// RowDescription or NoData, after a ParameterDescription for statements; of which statement, if its client has named it.
+    Describe(Option<Described>),
     /// Rows, then CommandComplete, PortalSuspended or EmptyQueryResponse.
     Execute(Box<Run>),
     /// CloseComplete of a portal.
@@ -72,6 +72,8 @@ pub(super) enum Own {
     FailParse(Option<Report>),
     /// Parse of a statement that the connection does not have yet; holds it if it is named.
     Parse(Option<Arc<Statement>>),
+    /// Describe of a statement, by its number: whether it still returns what its client was told of.
+    Describe(u64),
     /// Close of a statement that the connection keeps no more.
     Close,
     /// A statement of the proxy's own in the extended protocol, from its Parse to its last Close.
@@ -126,12 +128,12 @@ impl Expect {
                 // Its own Sync stands behind it.
                 | Own::Plan
                 | Own::FailQuery => true,
-                Own::FailParse(_) | Own::Parse(_) | Own::Close | Own::Aside { .. } => false,
+                Own::FailParse(_) | Own::Parse(_) | Own::Describe(_) | Own::Close | Own::Aside { .. } => false,
             },
             Expect::SingleStep(_)
             | Expect::Parse { .. }
             | Expect::Bind { .. }
-            | Expect::Describe
+            | Expect::Describe(_)
             | Expect::Execute(_)
             | Expect::Close(_)
             | Expect::Sync
@@ -146,7 +148,7 @@ impl Expect {
             Expect::Query(run) | Expect::Step(run) | Expect::SingleStep(run) | Expect::Execute(run) => Some(run),
             Expect::Parse { .. }
             | Expect::Bind { .. }
-            | Expect::Describe
+            | Expect::Describe(_)
             | Expect::Close(_)
             | Expect::Sync
             | Expect::Answer(_)

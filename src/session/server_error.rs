@@ -86,7 +86,7 @@ impl Core {
                         run.sqlstate.get_or_insert(code);
                     }
                 }
-                Own::Parse(_) | Own::Close => self.out.extend_from_slice(message),
+                Own::Parse(_) | Own::Describe(_) | Own::Close => self.out.extend_from_slice(message),
                 Own::Plan => {
                     self.pass_plan_error(body);
                     if let Some(stepwise) = &mut self.stepwise {
@@ -113,7 +113,7 @@ impl Core {
                 }
                 _ => self.pass_reply(message),
             },
-            Expect::Describe | Expect::Close(_) => self.pass_reply(message),
+            Expect::Describe(_) | Expect::Close(_) => self.pass_reply(message),
             // An error at Sync: a deferred constraint failed at the commit.
             Expect::Sync => {
                 self.out.extend_from_slice(message);
@@ -159,7 +159,7 @@ impl Core {
                 Expect::Own(Own::Close) => self.retire_lease = true,
                 Expect::Own(Own::Aside { what: Aside::ForgetSequences, .. }) => Self::keep_foreign_sequences(link),
                 Expect::Answer(bytes) => self.queued = self.queued.saturating_sub(bytes.len()),
-                Expect::Query(_) | Expect::Step(_) | Expect::SingleStep(_) | Expect::Describe | Expect::Own(_) => {}
+                Expect::Query(_) | Expect::Step(_) | Expect::SingleStep(_) | Expect::Describe(_) | Expect::Own(_) => {}
             }
         }
         // What the last of them has replaced comes back first.

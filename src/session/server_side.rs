@@ -3,6 +3,7 @@
 use bytes::{Buf, BytesMut};
 
 use super::core::{Core, HIGH_WATER};
+use super::prepared::learn_of_connection;
 use super::replies::{Aside, Expect, Own};
 use super::simple::failing_statement;
 use crate::audit::{Event, Record};
@@ -251,13 +252,23 @@ impl Core {
             }
             return Ok(());
         }
+        match (self.replies.front(), tag) {
+            (Some(Expect::Describe(Some(described))), b't' | b'T' | b'n') => {
+                let described = described.clone();
+                self.learn_description(&described, tag, &message[HEADER..], link);
+            }
+            (Some(Expect::Own(Own::Describe(id))), b't' | b'T' | b'n') => {
+                learn_of_connection(*id, tag, &message[HEADER..], link);
+            }
+            _ => {}
+        }
         let ends = match (self.replies.front(), tag) {
             (Some(Expect::Parse { .. }), b'1') | (Some(Expect::Bind { .. }), b'2') | (Some(Expect::Close(_)), b'3') => {
                 true
             }
-            (Some(Expect::Describe), b'T' | b'n') => true,
+            (Some(Expect::Describe(_) | Expect::Own(Own::Describe(_))), b'T' | b'n') => true,
             (Some(Expect::Own(Own::Parse(_))), b'1') | (Some(Expect::Own(Own::Close)), b'3') => true,
-            (Some(Expect::Describe), b't') => false,
+            (Some(Expect::Describe(_) | Expect::Own(Own::Describe(_))), b't') => false,
             // The answer to a FunctionCall; ReadyForQuery follows it.
             (Some(Expect::Query(_)), b'V') => false,
             // As if it were a simple query: no answers to Parse, Bind and Describe.

@@ -10,6 +10,7 @@ use lru::LruCache;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::Settings;
+use crate::wire::Shape;
 
 /// A statement as the server sees it: its text and the parameter types that were declared.
 #[derive(Debug)]
@@ -108,17 +109,51 @@ impl Statements {
     }
 }
 
+/// What somebody was told of a statement. A server process keeps to it: when a table has changed so that the result would be
+/// another one, the statement fails there (SQLSTATE 0A000, "cached plan must not change result type").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// The types of its parameters.
+    pub parameters: Option<Shape>,
+    /// The columns that it returns.
+    pub rows: Option<Shape>,
+}
+
+impl Description {
+    /// Whether nothing was told.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether all that the other tells is told here, too, be it the same or not.
+    pub fn covers(&self, other: &Self) -> bool {
+        (other.parameters.is_none() || self.parameters.is_some()) && (other.rows.is_none() || self.rows.is_some())
+    }
+
+    /// Whether the two tell something different.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        let differ = |a: Option<Shape>, b: Option<Shape>| a.zip(b).is_some_and(|(a, b)| a != b);
+        differ(self.parameters, other.parameters) || differ(self.rows, other.rows)
+    }
+}
+
 /// Statements one upstream connection keeps; the least recently used goes when there are more.
 pub const PREPARED_PER_CONNECTION: usize = 500;
 
 /// Which statements an upstream connection has.
 #[derive(Debug)]
 pub struct PreparedCache {
-    known: LruCache<u64, Arc<Statement>>,
+    known: LruCache<u64, Known>,
     /// Those whose Parse is not answered yet, and the batch that it was sent in.
     unanswered: VecDeque<(u64, u64)>,
     /// The statement behind the unnamed one.
     pub unnamed: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Known {
+    statement: Arc<Statement>,
+    description: Description,
 }
 
 impl Default for PreparedCache {
@@ -135,8 +170,14 @@ impl PreparedCache {
 
     /// The connection is about to have it; returns one to close when there are too many.
     pub fn add(&mut self, statement: &Arc<Statement>) -> Option<Arc<Statement>> {
-        self.known.put(statement.id, Arc::clone(statement));
-        if self.known.len() > PREPARED_PER_CONNECTION { self.known.pop_lru().map(|(_, s)| s) } else { None }
+        let known = Known { statement: Arc::clone(statement), description: Description::default() };
+        self.known.put(statement.id, known);
+        (self.known.len() > PREPARED_PER_CONNECTION).then(|| self.known.pop_lru())?.map(|(_, known)| known.statement)
+    }
+
+    /// What the server has told of a statement, if the connection has it.
+    pub fn description(&mut self, id: u64) -> Option<&mut Description> {
+        self.known.peek_mut(&id).map(|known| &mut known.description)
     }
 
     /// A Parse of a statement is on its way, in the batch of this number.
@@ -157,7 +198,7 @@ impl PreparedCache {
     /// Forgets those that are none of these, and returns them: they are about to be closed.
     pub fn take_others(&mut self, own: &HashSet<u64>) -> Vec<Arc<Statement>> {
         let others: Vec<u64> = self.known.iter().map(|(id, _)| *id).filter(|id| !own.contains(id)).collect();
-        others.into_iter().filter_map(|id| self.known.pop(&id)).collect()
+        others.into_iter().filter_map(|id| self.known.pop(&id)).map(|known| known.statement).collect()
     }
 
     /// Its Parse failed, or it was closed.

@@ -49,12 +49,14 @@ pub struct Report {
     pub detail: Option<String>,
     /// HINT.
     pub hint: Option<String>,
+    /// The routine of the server's source that such an error comes from, where drivers look at it.
+    pub routine: Option<&'static str>,
 }
 
 impl Report {
     /// An error.
     pub fn error(sqlstate: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, sqlstate, message: message.into(), detail: None, hint: None }
+        Self { severity: Severity::Error, sqlstate, message: message.into(), detail: None, hint: None, routine: None }
     }
 
     /// An error that ends the session.
@@ -84,6 +86,11 @@ impl Report {
         self
     }
 
+    /// Adds a ROUTINE.
+    pub fn routine(self, routine: &'static str) -> Self {
+        Self { routine: Some(routine), ..self }
+    }
+
     /// Appends it as ErrorResponse or NoticeResponse.
     pub fn write(&self, out: &mut BytesMut) {
         let mut fields = vec![
@@ -94,6 +101,7 @@ impl Report {
         ];
         fields.extend(self.detail.as_deref().map(|d| (b'D', no_nul(d))));
         fields.extend(self.hint.as_deref().map(|h| (b'H', no_nul(h))));
+        fields.extend(self.routine.map(|r| (b'R', r.to_owned())));
         let written = match self.severity {
             Severity::Error | Severity::Fatal => ErrorResponse::new(fields).encode(out),
             Severity::Notice | Severity::Warning => NoticeResponse::new(fields).encode(out),

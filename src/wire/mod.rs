@@ -4,11 +4,13 @@
 //! decoded strictly, so that what is inspected is what is sent. Source: Postgres documentation, "Frontend/Backend Protocol".
 
 mod answer;
+mod described;
 mod frame;
 mod frontend;
 mod startup_packet;
 
 pub use answer::*;
+pub use described::*;
 pub use frame::*;
 pub use frontend::*;
 pub use startup_packet::*;

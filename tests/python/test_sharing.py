@@ -10,7 +10,7 @@ from support import wire as w
 from support.ports import wait_until
 from support.relay import Relay
 from support.sessions import rows
-from support.wire import SYNC, bind, execute, parse
+from support.wire import SYNC, bind, close, describe, execute, parse
 
 pytestmark = pytest.mark.needs_proxy
 
@@ -225,3 +225,36 @@ def test_an_older_value_on_another_connection_is_not_told(make_proxy, cluster):
         other.simple("COMMIT")
         answer = one.simple("SELECT lastval(), pg_backend_pid()")
         assert rows(answer) in ([], [second]), "its own last, or none"
+
+
+@pytest.mark.parametrize("described", ["statement", "portal"])
+@pytest.mark.parametrize("change, outcome", [
+    ("ALTER TABLE told ALTER b TYPE bigint", ["0A000"]), ("ALTER TABLE told ADD c int", ["0A000"]), ("ALTER TABLE told RENAME b TO c", ["0A000"]),
+    ("CREATE INDEX ON told (a)", []), ("SELECT 1", []), ("DROP TABLE told; CREATE TABLE told AS SELECT 1 AS a, 2 AS b", [])])
+def test_a_statement_returns_what_its_client_was_told(proxy, cluster, described, change, outcome):
+    """On any connection: a driver reads rows by the description that it was given once."""
+    # Its own text: the table is changed behind pgbelay's back, and connections keep what they have prepared.
+    text = f"SELECT * FROM told WHERE a = $1 -- {described}, {change}"
+    run = bind("told", "", ("1",)) + (describe("P") if described == "portal" else b"") + execute() + SYNC
+    with cluster.connect("app_int") as ddl, proxy.wire_login("app", "int") as wire, proxy.connect("app", "int") as other:
+        ddl.execute("DROP TABLE IF EXISTS told; CREATE TABLE told AS SELECT 1 AS a, 2 AS b")
+        wire.send(parse(text, "told"), describe("S", "told") if described == "statement" else b"", run)
+        assert rows(wire.until()) == [["1", "2"]]
+        ddl.execute(change)
+        # The connection that has the statement is lent to somebody else.
+        other.execute("BEGIN")
+        other.execute("SELECT 1")
+        for _ in range(2):
+            wire.send(run, run)
+            assert [w.errors(wire.until()) for _ in range(2)] == [outcome, outcome]
+        other.execute("COMMIT")
+        wire.send(run)
+        assert w.errors(wire.until()) == outcome
+        if outcome:
+            wire.send(run)
+            (error,) = [m.fields() for m in wire.until() if m.kind == "E"]
+            # By these drivers know that they have to prepare it again.
+            assert (error["M"], error["R"]) == ("cached plan must not change result type", "RevalidateCachedQuery")
+        wire.send(close("S", "told"), parse(text, "told"), describe("S", "told"), run)
+        messages = wire.until()
+        assert not w.errors(messages) and rows(messages)[0][0] == "1"
