@@ -1,6 +1,7 @@
 //! What the rest of the process can do to a session: cancel it, wake it, end it.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,6 +28,11 @@ pub struct Control {
     pub(super) wake: Notify,
     order: AtomicU8,
     wait: AtomicU8,
+    /// How far it has come: the number of statements sent to a server, and in the lowest bit whether the last of them still runs.
+    progress: AtomicU64,
+    /// How far it had come when it was asked to cancel what it had not sent; see [`Missed`].
+    missed: AtomicU64,
+    missed_taken: Notify,
     /// When the session wants to be woken, in milliseconds of the registry's clock; 0 for never.
     deadline: AtomicU64,
     epoch: Instant,
@@ -43,22 +49,89 @@ pub enum Order {
     Kill,
 }
 
+/// What became of a cancel that found nothing at the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missed {
+    /// Its statement is still to be sent.
+    NotSent,
+    /// Its statement has been sent since.
+    SentSince,
+}
+
+/// No session is ever that far.
+const NOTHING_MISSED: u64 = u64::MAX;
+
+/// Most that a cancel waits for a session that is busy with something else to read what its client has sent.
+const UNREAD: Duration = Duration::from_secs(1);
+
 const NOT_WAITING: u8 = 0;
 const WAITING: u8 = 1;
 const CANCELLED: u8 = 2;
 
 impl Control {
-    /// Cancels the session's statement, whether it runs or waits for a connection.
+    /// Cancels the session's statement, whether it runs, waits for a connection, or was sent by its client and not yet read. What the
+    /// client sends behind it is not meant.
     ///
     /// Cancel safety: as [`CancelSlot::cancel`].
     pub async fn cancel_statement(&self) -> Result<(), ConnectError> {
-        self.cancel_wait();
-        self.cancel.cancel().await
-    }
-
-    fn cancel_wait(&self) {
         if self.wait.compare_exchange(WAITING, CANCELLED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.wake.notify_one();
+            return Ok(());
+        }
+        let progress = self.progress.load(Ordering::Acquire);
+        if progress & 1 == 1 {
+            return self.cancel.cancel().await;
+        }
+        // The client has sent it before the cancel, so that it has arrived, if there is one.
+        self.missed.store(progress, Ordering::Release);
+        self.wake.notify_one();
+        let (sent, ()) = tokio::join!(self.cancel.cancel(), self.until_taken());
+        sent
+    }
+
+    async fn until_taken(&self) {
+        let taken = async {
+            loop {
+                let mut taken = pin!(self.missed_taken.notified());
+                taken.as_mut().enable();
+                if !self.has_missed() {
+                    return;
+                }
+                taken.await;
+            }
+        };
+        if tokio::time::timeout(UNREAD, taken).await.is_err() {
+            self.missed.store(NOTHING_MISSED, Ordering::Release);
+        }
+    }
+
+    /// Tells how far the session has come.
+    pub(super) fn set_progress(&self, statements: u64, is_running: bool) {
+        let progress = statements << 1 | u64::from(is_running);
+        if self.progress.load(Ordering::Relaxed) != progress {
+            self.progress.store(progress, Ordering::Release);
+        }
+    }
+
+    /// Whether a cancel was missed that is still to be taken.
+    pub(super) fn has_missed(&self) -> bool {
+        self.missed.load(Ordering::Acquire) != NOTHING_MISSED
+    }
+
+    /// Takes a cancel that was missed; `None` when its statement has ended.
+    pub(super) fn take_missed(&self) -> Option<Missed> {
+        let missed = self.missed.swap(NOTHING_MISSED, Ordering::AcqRel);
+        self.missed_taken.notify_waiters();
+        if missed == NOTHING_MISSED {
+            return None;
+        }
+        let progress = self.progress.load(Ordering::Relaxed);
+        // Of several statements sent since, the first may have ended; the client has sent them all at once.
+        let is_running_since = progress & 1 == 1 && progress > missed;
+        match (missed == progress, is_running_since) {
+            (true, _) => Some(Missed::NotSent),
+            (false, true) => Some(Missed::SentSince),
+            (false, false) => None,
         }
     }
 
@@ -175,6 +248,9 @@ impl Sessions {
             wake: Notify::new(),
             order: AtomicU8::new(0),
             wait: AtomicU8::new(NOT_WAITING),
+            progress: AtomicU64::new(0),
+            missed: AtomicU64::new(NOTHING_MISSED),
+            missed_taken: Notify::new(),
             deadline: AtomicU64::new(0),
             epoch: self.epoch,
         });

@@ -5,11 +5,10 @@ mod outside;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Context;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use io::{WaitFor, Wake, client_gone, poll_send};
+use io::{WaitFor, Wake, client_gone};
 use tokio::io::AsyncWriteExt;
 
 use super::control::{Order, Registered};
@@ -91,6 +90,8 @@ struct Driver {
     pinned: Vec<&'static str>,
     started: Instant,
     generation: u64,
+    /// Statements sent when nothing was in flight.
+    ended: u64,
     user: Arc<User>,
     /// Held as long as the session lives.
     _places: [Place; 2],
@@ -135,6 +136,7 @@ impl Driver {
             registered,
             target,
             generation,
+            ended: 0,
             user,
             _places: places,
         }
@@ -143,6 +145,11 @@ impl Driver {
     /// Serves the client until the session is over; returns why, for the record.
     async fn serve(&mut self) -> &'static str {
         loop {
+            self.tell_progress();
+            // Not while the proxy's own settings are on their way, with the statement behind them.
+            if self.registered.control.has_missed() && (self.core.is_idle() || self.is_running()) {
+                Box::pin(self.take_missed_cancel()).await;
+            }
             if let Some(cancel) = self.cancel_under_way()
                 && let Some(why) = Box::pin(self.let_pass(cancel)).await
             {
@@ -152,6 +159,9 @@ impl Driver {
             let link = self.lease.as_mut().map(|lease| &mut lease.connection().link);
             self.core.is_audit_failing = !self.server.audit.is_healthy();
             let step = self.core.client(&mut self.input, link);
+            // A cancel must not be at the server before what it is meant for.
+            self.send_upstream();
+            self.tell_progress();
             self.report();
             let waited = match step {
                 Step::End => return "client",
@@ -274,7 +284,8 @@ impl Driver {
         let is_cancelled = self.registered.control.end_wait();
         match checked_out.filter(|_| !is_cancelled) {
             None => {
-                self.core.refusal = Some(cancelled_while_waiting());
+                self.core.refusal =
+                    Some(cancelled("It was still waiting for a connection to the server; nothing of it was run."));
                 Ok(())
             }
             Some(Ok(lease)) => {
@@ -316,11 +327,7 @@ impl Driver {
     /// Not cancel safe: it is awaited to its end.
     async fn record_intent(&mut self, record: Record) {
         // A BEGIN that goes before the statement travels meanwhile.
-        if let Some(lease) = &mut self.lease {
-            let connection = lease.connection();
-            let mut context = Context::from_waker(std::task::Waker::noop());
-            let _progress = poll_send(&mut connection.stream, &mut connection.link.outbox, &mut context);
-        }
+        self.send_upstream();
         let committed = match self.server.audit.commit(record).await {
             Ok(()) => Ok(()),
             Err(error) => {
@@ -513,7 +520,6 @@ impl Driver {
     }
 }
 
-fn cancelled_while_waiting() -> Report {
-    Report::error(sqlstate::QUERY_CANCELED, "canceling statement due to user request")
-        .detail("It was still waiting for a connection to the server; nothing of it was run.")
+fn cancelled(detail: &str) -> Report {
+    Report::error(sqlstate::QUERY_CANCELED, "canceling statement due to user request").detail(detail)
 }

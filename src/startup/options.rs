@@ -19,7 +19,7 @@ pub(super) struct StartupOptions {
     pub(super) database: String,
     /// `pgbelay.reason`.
     pub(super) reason: Option<Arc<str>>,
-    /// All other settings, lower case, in order.
+    /// All other settings, lower case, in the order in which they are set: those of `options` first.
     pub(super) settings: Vec<(String, String)>,
 }
 
@@ -29,16 +29,19 @@ impl StartupOptions {
         let mut user = None;
         let mut database = None;
         let mut settings = vec![];
+        let mut named = vec![];
         for (name, value) in parameters {
             match name.as_str() {
                 "user" => user = Some(value),
                 "database" => database = Some(value),
-                "options" => settings.extend(read_options(&value)?),
+                "options" => settings = read_options(&value)?,
                 "replication" => refuse_replication(&value)?,
                 name if name.starts_with("_pq_.") => {}
-                _ => settings.push((name.to_lowercase(), value)),
+                _ => named.push((name.to_lowercase(), value)),
             }
         }
+        // Wherever they stand in the packet (Postgres's process_startup_options).
+        settings.extend(named);
         let user = user.filter(|u| !u.is_empty()).ok_or_else(|| {
             fatal(sqlstate::INVALID_AUTHORIZATION, "no PostgreSQL user name specified in startup packet".to_owned())
         })?;
@@ -62,7 +65,7 @@ impl StartupOptions {
     }
 
     pub(super) fn application_name(&self) -> Option<&str> {
-        self.settings.iter().find(|(name, _)| name == "application_name").map(|(_, value)| value.as_str())
+        self.settings.iter().rfind(|(name, _)| name == "application_name").map(|(_, value)| value.as_str())
     }
 }
 
@@ -137,6 +140,19 @@ mod tests {
 
     fn read(parameters: &[(&str, &str)]) -> Result<StartupOptions, Box<Report>> {
         StartupOptions::read(parameters.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_parameter_comes_over_options_wherever_it_stands() {
+        for parameters in [
+            [("user", "a"), ("application_name", "named"), ("options", "-c application_name=option -c a.b=1")],
+            [("user", "a"), ("options", "-c application_name=option -c a.b=1"), ("application_name", "named")],
+        ] {
+            let read = read(&parameters).unwrap();
+            let names: Vec<_> = read.settings.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["application_name", "a.b", "application_name"]);
+            assert_eq!(read.application_name(), Some("named"));
+        }
     }
 
     #[test]

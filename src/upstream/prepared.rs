@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -25,6 +26,7 @@ pub struct Statement {
     pub types: Box<[u8]>,
     /// The settings it is parsed under, as far as they decide what it means.
     reading: Settings,
+    made: Instant,
     is_valid: AtomicBool,
 }
 
@@ -39,6 +41,7 @@ impl Statement {
             sql: sql.into(),
             types: types.into(),
             reading: reading.clone(),
+            made: Instant::now(),
             is_valid: AtomicBool::new(false),
         }
     }
@@ -71,6 +74,10 @@ static PROCESS: LazyLock<String> = LazyLock::new(|| {
 /// Longer texts are not remembered: each Parse of one has a name of its own.
 const INTERNED_TEXT: usize = 16 * 1024;
 
+/// Those who prepare a text share what others have prepared for this long: DDL that does not go through pgbelay is not seen, and a
+/// server process keeps to the types of parameters that it has found.
+const SHARED_FOR: Duration = Duration::from_secs(60);
+
 /// Gives equal statements one upstream name, as long as they are remembered.
 #[derive(Debug)]
 pub struct Statements {
@@ -98,6 +105,7 @@ impl Statements {
             && *statement.sql == *sql
             && *statement.types == *types
             && statement.reading.same(reading)
+            && statement.made.elapsed() < SHARED_FOR
         {
             return Arc::clone(statement);
         }

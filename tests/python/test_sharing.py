@@ -9,8 +9,8 @@ import pytest
 from support import wire as w
 from support.ports import wait_until
 from support.relay import Relay
-from support.sessions import rows
-from support.wire import SYNC, bind, close, describe, execute, parse
+from support.sessions import rows, status
+from support.wire import SYNC, bind, close, describe, execute, parse, query
 
 pytestmark = pytest.mark.needs_proxy
 
@@ -34,6 +34,36 @@ def cancel(proxy, wire):
     pid, key = wire.key
     other.send(struct.pack("!iii", 12 + len(key), w.CANCEL, pid) + key)
     return other
+
+
+@pytest.mark.parametrize("place", ["idle", "in a block", "behind settings"])
+@pytest.mark.parametrize("run", [query("SELECT pg_sleep(30)"), parse("SELECT pg_sleep(30)") + bind() + execute() + SYNC], ids=["simple", "extended"])
+def test_a_cancel_that_comes_before_its_statement_is_read(proxy, place, run):
+    """libpq's PQcancel right behind PQsendQuery: both are on their way at once, on two sockets."""
+    with proxy.wire_login("app", "int") as wire:
+        for i in range(15):
+            if place == "in a block":
+                wire.simple("BEGIN")
+            elif place == "behind settings":
+                wire.simple(f"SET work_mem = {100 + i}")
+            wire.send(run)
+            cancel(proxy, wire).rest()
+            messages = wire.until()
+            assert w.errors(messages) == ["57014"], i
+            assert status(messages) == ("E" if place == "in a block" else "I")
+            wire.simple("ROLLBACK")
+
+
+@pytest.mark.parametrize("place", ["idle", "in a block"])
+def test_a_cancel_does_not_mean_what_is_sent_behind_it(proxy, place):
+    with proxy.wire_login("app", "int") as wire:
+        if place == "in a block":
+            wire.simple("BEGIN")
+        for _ in range(15):
+            cancel(proxy, wire).rest()
+            assert rows(wire.simple("SELECT 1")) == [["1"]]
+            wire.send(query("SELECT 1"), query("SELECT 2"))
+            assert [rows(wire.until()) for _ in range(2)] == [[["1"]], [["2"]]]
 
 
 def active(cluster, marker):

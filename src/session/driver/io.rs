@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::super::core::HIGH_WATER;
 use super::Driver;
 use crate::stream::Stream;
+use crate::upstream::Connection;
 
 /// Most bytes read ahead from a client whose message cannot be handled yet.
 const READ_AHEAD: usize = 128 * 1024;
@@ -49,6 +50,16 @@ pub(super) enum WaitFor {
 }
 
 impl Driver {
+    /// Sends the server what it takes at once. That it is gone is found by who waits.
+    pub(super) fn send_upstream(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            let Connection { stream, link, .. } = lease.connection();
+            if !link.outbox.is_empty() {
+                let _sent = poll_send(stream, &mut link.outbox, &mut Context::from_waker(Waker::noop()));
+            }
+        }
+    }
+
     /// Waits for traffic while both sides' output is sent as fast as they take it.
     ///
     /// Neither side can block the other: as long as one is slow, the other is read only up to a limit.
@@ -155,6 +166,14 @@ pub(super) fn poll_send(stream: &mut Stream, out: &mut BytesMut, cx: &mut Contex
         Poll::Ready(Err(error)) => Err(error),
         Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
     }
+}
+
+/// Reads what has come from a client, and waits for nothing. That it is gone is found by who waits.
+pub(super) fn read_available(client: &mut Stream, input: &mut BytesMut) {
+    let mut context = Context::from_waker(Waker::noop());
+    while input.len() < READ_AHEAD
+        && let Poll::Ready(Ok(1..)) = poll_receive(client, input, &mut context)
+    {}
 }
 
 /// Reads what is there, at most [`READ_SIZE`] bytes.

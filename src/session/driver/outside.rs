@@ -4,12 +4,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::super::control::Order;
+use super::super::control::{Missed, Order};
 use super::super::limits::{Activity, Due};
 use super::super::made::Behind;
 use super::super::replies::Expect;
-use super::Driver;
-use super::io::client_gone;
+use super::io::{client_gone, read_available};
+use super::{Driver, cancelled};
 use crate::audit::{Event, Record};
 use crate::policy::sqlstate;
 use crate::server::FIRST_STATEMENT;
@@ -176,6 +176,38 @@ impl Driver {
                 tracing::warn!(target = %target.name, %error, "cancel could not be sent");
             }
         });
+    }
+
+    /// Lets cancels know whether there is something for them at the server.
+    pub(super) fn tell_progress(&mut self) {
+        let statements = self.core.statement_no;
+        if self.core.is_idle() {
+            self.ended = statements;
+        }
+        self.registered.control.set_progress(statements, self.is_running());
+    }
+
+    /// Whether a statement of the client's runs.
+    pub(super) fn is_running(&self) -> bool {
+        self.core.statement_no != self.ended
+    }
+
+    /// A cancel came when nothing ran. What the client has sent before it may be read only now: it is not sent to the server.
+    pub(super) async fn take_missed_cancel(&mut self) {
+        // Bytes that have arrived are known behind this.
+        tokio::task::yield_now().await;
+        read_available(&mut self.client, &mut self.input);
+        match self.registered.control.take_missed() {
+            Some(Missed::SentSince) => self.cancel(),
+            Some(Missed::NotSent) => {
+                let is_statement = matches!(self.input.first(), Some(b'Q' | b'P' | b'B' | b'D' | b'E' | b'F'));
+                if is_statement {
+                    self.core.refusal =
+                        Some(cancelled("It had not been sent to the server yet; nothing of it was run."));
+                }
+            }
+            None => {}
+        }
     }
 
     /// While a cancel is on its way to the connection, nothing new is sent there: it is meant for what came before. Once the
