@@ -30,6 +30,8 @@ pub struct Control {
     wait: AtomicU8,
     /// How far it has come: the number of statements sent to a server, and in the lowest bit whether the last of them still runs.
     progress: AtomicU64,
+    /// Counts what was heard from a server.
+    heard: AtomicU64,
     /// How far it had come when it was asked to cancel what it had not sent; see [`Missed`].
     missed: AtomicU64,
     missed_taken: Notify,
@@ -64,6 +66,9 @@ const NOTHING_MISSED: u64 = u64::MAX;
 /// Most that a cancel waits for a session that is busy with something else to read what its client has sent.
 const UNREAD: Duration = Duration::from_secs(1);
 
+/// How long after one another a cancel is sent again to a statement that goes on.
+const REPEATED: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+
 const NOT_WAITING: u8 = 0;
 const WAITING: u8 = 1;
 const CANCELLED: u8 = 2;
@@ -73,20 +78,54 @@ impl Control {
     /// client sends behind it is not meant.
     ///
     /// Cancel safety: as [`CancelSlot::cancel`].
-    pub async fn cancel_statement(&self) -> Result<(), ConnectError> {
+    pub async fn cancel_statement(self: &Arc<Self>) -> Result<(), ConnectError> {
         if self.wait.compare_exchange(WAITING, CANCELLED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.wake.notify_one();
             return Ok(());
         }
         let progress = self.progress.load(Ordering::Acquire);
         if progress & 1 == 1 {
-            return self.cancel.cancel().await;
+            let before = self.state();
+            let sent = self.cancel.cancel().await;
+            tokio::spawn(Arc::clone(self).repeat(before));
+            return sent;
         }
         // The client has sent it before the cancel, so that it has arrived, if there is one.
         self.missed.store(progress, Ordering::Release);
         self.wake.notify_one();
         let (sent, ()) = tokio::join!(self.cancel.cancel(), self.until_taken());
         sent
+    }
+
+    /// Cancels the statement that has been sent since a cancel came, in a task of its own.
+    pub(super) fn cancel_sent(self: &Arc<Self>) {
+        let control = Arc::clone(self);
+        tokio::spawn(async move {
+            let before = control.state();
+            if let Err(error) = control.cancel.cancel().await {
+                tracing::warn!(%error, "cancel could not be sent");
+            }
+            control.repeat(before).await;
+        });
+    }
+
+    /// Cancels a statement again that still runs without a word: a server process that has not read it yet, on a busy machine, takes
+    /// no notice of the first cancel.
+    async fn repeat(self: Arc<Self>, before: (u64, u64)) {
+        for pause in REPEATED {
+            tokio::time::sleep(pause).await;
+            if self.state() != before {
+                return;
+            }
+            // Nothing else is sent from here on.
+            let cancelling = self.cancel.cancel();
+            if self.state() != before {
+                return;
+            }
+            if let Err(error) = cancelling.await {
+                tracing::warn!(%error, "cancel could not be sent again");
+            }
+        }
     }
 
     async fn until_taken(&self) {
@@ -103,6 +142,15 @@ impl Control {
         if tokio::time::timeout(UNREAD, taken).await.is_err() {
             self.missed.store(NOTHING_MISSED, Ordering::Release);
         }
+    }
+
+    fn state(&self) -> (u64, u64) {
+        (self.progress.load(Ordering::Acquire), self.heard.load(Ordering::Acquire))
+    }
+
+    /// Something came from the server.
+    pub(super) fn has_heard(&self) {
+        self.heard.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Tells how far the session has come.
@@ -249,6 +297,7 @@ impl Sessions {
             order: AtomicU8::new(0),
             wait: AtomicU8::new(NOT_WAITING),
             progress: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
             missed: AtomicU64::new(NOTHING_MISSED),
             missed_taken: Notify::new(),
             deadline: AtomicU64::new(0),

@@ -205,6 +205,7 @@ impl Driver {
         match wake {
             Wake::Client | Wake::Flushed => None,
             Wake::Upstream => {
+                self.registered.control.has_heard();
                 let lease = self.lease.as_mut()?;
                 let taken = self.core.upstream(&mut lease.connection().link);
                 if self.core.wants_cancel {

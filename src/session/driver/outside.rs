@@ -198,7 +198,7 @@ impl Driver {
         tokio::task::yield_now().await;
         read_available(&mut self.client, &mut self.input);
         match self.registered.control.take_missed() {
-            Some(Missed::SentSince) => self.cancel(),
+            Some(Missed::SentSince) => self.registered.control.cancel_sent(),
             Some(Missed::NotSent) => {
                 let is_statement = matches!(self.input.first(), Some(b'Q' | b'P' | b'B' | b'D' | b'E' | b'F'));
                 if is_statement {
