@@ -268,7 +268,8 @@ impl Driver {
                 biased;
                 checked_out = &mut checkout => break Some(checked_out),
                 () = self.registered.control.wake.notified() => {
-                    if self.registered.control.is_wait_cancelled() {
+                    // Or just before the wait began.
+                    if self.registered.control.is_wait_cancelled() || self.registered.control.take_missed().is_some() {
                         break None;
                     }
                     if let Some(why) = self.control() {
