@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -117,8 +117,9 @@ impl Control {
             if self.state() != before {
                 return;
             }
-            // Nothing else is sent from here on.
+            // Nothing else is sent from here on: the session looks for cancels under way behind its `has_heard`.
             let cancelling = self.cancel.cancel();
+            fence(Ordering::SeqCst);
             if self.state() != before {
                 return;
             }
@@ -151,6 +152,7 @@ impl Control {
     /// Something came from the server.
     pub(super) fn has_heard(&self) {
         self.heard.fetch_add(1, Ordering::AcqRel);
+        fence(Ordering::SeqCst);
     }
 
     /// Tells how far the session has come.
