@@ -205,6 +205,8 @@ impl SessionState {
 
     fn apply(&mut self, effect: &Effect, link: &mut Link) {
         match effect {
+            // Settings of the transaction alone, however they are set.
+            Effect::Set { name, .. } | Effect::Reset(name) if is_of_transaction(name) => {}
             Effect::Set { scope: Scope::Transaction, name, .. } => self.reads_locally |= is_read_at_parse(name),
             Effect::Set { name, value: SettingValue::Text(value), .. } => self.set(name, value, link),
             Effect::Set { name, value: SettingValue::Default, .. } | Effect::Reset(name) => self.reset(name, link),
@@ -524,4 +526,9 @@ impl Pins {
         reasons.dedup();
         reasons
     }
+}
+
+/// Whether a setting ends with its transaction (Postgres documentation, SET TRANSACTION, "Notes").
+fn is_of_transaction(name: &str) -> bool {
+    matches!(name, "transaction_isolation" | "transaction_read_only" | "transaction_deferrable")
 }

@@ -639,3 +639,16 @@ def test_settings_are_not_put_back_in_a_block_that_an_error_on_its_way_fails(wir
     wire.send(execute("nothing"), SYNC, parse("ROLLBACK TO s"), execute("nothing"), SYNC, query(""))
     assert [w.errors(wire.until()) for _ in range(3)] == [["34000"], ["34000"], []]
     wire.simple("ROLLBACK")
+
+
+@pytest.mark.parametrize("change", ["SET transaction_isolation = serializable", "SELECT set_config('transaction_isolation', 'serializable', false)",
+                                    "SET transaction_deferrable = on", "BEGIN; SET transaction_isolation TO 'repeatable read'; COMMIT"])
+def test_settings_of_a_transaction_end_with_it(proxy, change):
+    with proxy.wire_login("app", "int") as wire, proxy.wire_login("app", "int") as other:
+        wire.simple(change)
+        # The next statement runs on another connection.
+        other.simple("BEGIN; SELECT 1")
+        for _ in range(2):
+            assert rows(wire.simple("SHOW transaction_isolation")) == [["read committed"]]
+            assert rows(wire.simple("SHOW transaction_deferrable")) == [["off"]]
+            assert not w.errors(wire.simple("BEGIN; SELECT 1; COMMIT"))
