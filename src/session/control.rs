@@ -85,10 +85,7 @@ impl Control {
         }
         let progress = self.progress.load(Ordering::Acquire);
         if progress & 1 == 1 {
-            let before = self.state();
-            let sent = self.cancel.cancel().await;
-            tokio::spawn(Arc::clone(self).repeat(before));
-            return sent;
+            return self.cancel_running().await;
         }
         // The client has sent it before the cancel, so that it has arrived, if there is one.
         self.missed.store(progress, Ordering::Release);
@@ -97,16 +94,16 @@ impl Control {
         sent
     }
 
-    /// Cancels the statement that has been sent since a cancel came, in a task of its own.
-    pub(super) fn cancel_sent(self: &Arc<Self>) {
-        let control = Arc::clone(self);
-        tokio::spawn(async move {
-            let before = control.state();
-            if let Err(error) = control.cancel.cancel().await {
-                tracing::warn!(%error, "cancel could not be sent");
-            }
-            control.repeat(before).await;
-        });
+    /// Begins to cancel what runs now, and no statement behind it, again if need be; the future sends the request.
+    ///
+    /// Cancel safety: as [`CancelSlot::cancel`].
+    pub(super) fn cancel_running(self: &Arc<Self>) -> impl Future<Output = Result<(), ConnectError>> + Send + 'static {
+        let (control, before, cancelling) = (Arc::clone(self), self.state(), self.cancel.cancel());
+        async move {
+            let sent = cancelling.await;
+            tokio::spawn(control.repeat(before));
+            sent
+        }
     }
 
     /// Cancels a statement again that still runs without a word: a server process that has not read it yet, on a busy machine, takes

@@ -14,7 +14,7 @@ use crate::audit::{Event, Record};
 use crate::policy::sqlstate;
 use crate::server::FIRST_STATEMENT;
 use crate::telemetry::Limit;
-use crate::upstream::CancelTarget;
+use crate::upstream::{CancelTarget, ConnectError};
 use crate::wire::{Report, TransactionState};
 
 impl Driver {
@@ -168,7 +168,10 @@ impl Driver {
 
     /// Cancels what runs upstream, in a task of its own.
     pub(super) fn cancel(&self) {
-        let cancelling = self.registered.control.cancel.cancel();
+        self.send_cancel(self.registered.control.cancel.cancel());
+    }
+
+    fn send_cancel(&self, cancelling: impl Future<Output = Result<(), ConnectError>> + Send + 'static) {
         let target = Arc::clone(&self.target);
         tokio::spawn(async move {
             if let Err(error) = cancelling.await {
@@ -198,7 +201,7 @@ impl Driver {
         tokio::task::yield_now().await;
         read_available(&mut self.client, &mut self.input);
         match self.registered.control.take_missed() {
-            Some(Missed::SentSince) => self.registered.control.cancel_sent(),
+            Some(Missed::SentSince) => self.send_cancel(self.registered.control.cancel_running()),
             Some(Missed::NotSent) => {
                 let is_statement = matches!(self.input.first(), Some(b'Q' | b'P' | b'B' | b'D' | b'E' | b'F'));
                 if is_statement {
